@@ -1,0 +1,1 @@
+//! The attributes of `offspring`: see the crate `offspring`, which re-exports them.

@@ -1,0 +1,83 @@
+//! The kinds that all errors of this crate share, and the error a `main` returns.
+
+use crate::TaskError;
+
+/// What kind of failure an error is, whichever type carries it.
+///
+/// Every error type of this crate has a method `kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A task panicked.
+    Panicked,
+    /// A process ended before it gave its value.
+    WorkerDied,
+    /// The deadline of a task or of a wait passed.
+    Timeout,
+    /// The work was cancelled.
+    Cancelled,
+    /// A value could not be turned into a message or back.
+    NotSendable,
+    /// The pool, queue or pipe was closed.
+    Closed,
+    /// A bounded queue is full.
+    Full,
+    /// There is nothing to take.
+    Empty,
+    /// A value was asked for a second time.
+    Taken,
+    /// The shared memory budget, or a table in it, is used up.
+    OutOfMemory,
+    /// A limit of the system or of this crate was reached: processes, descriptors, slots.
+    Limit,
+    /// A function is no registered task, or the child's binary has no such task.
+    UnknownTask,
+    /// Two tasks have the same key.
+    DuplicateTask,
+    /// An argument makes no sense, such as a pool of zero workers.
+    InvalidInput,
+    /// Received bytes are not a valid message.
+    InvalidData,
+    /// A child could not be started.
+    Spawn,
+    /// The platform lacks something this crate needs.
+    Unsupported,
+    /// A system call failed.
+    Io,
+}
+
+/// Any failure of this crate, for programs whose `main` uses `?`.
+///
+/// ```
+/// fn main() -> offspring::Result<()> {
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A task gave no value.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// A system call failed.
+    #[error("{context}: {source}")]
+    Io {
+        /// What was attempted.
+        context: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// The kind of this failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Task(error) => error.kind(),
+            Error::Io { .. } => ErrorKind::Io,
+        }
+    }
+}
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

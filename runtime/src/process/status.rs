@@ -1,0 +1,123 @@
+//! How a process ended, and the signals it can be sent.
+
+use std::fmt;
+
+/// A signal, by number.
+///
+/// A type of this crate's own, so that no other crate's version is part of the interface.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Signal(i32);
+
+macro_rules! signals {
+    ($($name:ident = $libc:ident;)*) => {
+        impl Signal {
+            $(#[doc = concat!("`", stringify!($libc), "`")] pub const $name: Signal = Signal(libc::$libc);)*
+
+            /// The signal's name, such as `SIGKILL`; `None` for real-time and unknown signals.
+            pub fn name(self) -> Option<&'static str> {
+                match self.0 {
+                    $(libc::$libc => Some(stringify!($libc)),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+signals! {
+    HUP = SIGHUP; INT = SIGINT; QUIT = SIGQUIT; ILL = SIGILL; TRAP = SIGTRAP; ABRT = SIGABRT; BUS = SIGBUS; FPE = SIGFPE;
+    KILL = SIGKILL; USR1 = SIGUSR1; SEGV = SIGSEGV; USR2 = SIGUSR2; PIPE = SIGPIPE; ALRM = SIGALRM; TERM = SIGTERM;
+    CHLD = SIGCHLD; CONT = SIGCONT; STOP = SIGSTOP; TSTP = SIGTSTP; TTIN = SIGTTIN; TTOU = SIGTTOU; URG = SIGURG;
+    XCPU = SIGXCPU; XFSZ = SIGXFSZ; VTALRM = SIGVTALRM; PROF = SIGPROF; WINCH = SIGWINCH; IO = SIGIO; PWR = SIGPWR; SYS = SIGSYS;
+}
+
+impl Signal {
+    /// The signal of this number, if Linux has one: 1 to 64.
+    pub fn from_raw(number: i32) -> Option<Signal> {
+        (1..=64).contains(&number).then_some(Signal(number))
+    }
+
+    /// The signal's number.
+    pub fn as_raw(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Debug for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "signal {}", self.0),
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ExitStatus {
+    /// It ended by itself with this code; a panicked task's process ends with 101.
+    Exited(i32),
+    /// A signal ended it.
+    Signaled {
+        /// Which.
+        signal: Signal,
+        /// Was a core file written?
+        core_dumped: bool,
+    },
+    /// It ended, but somebody else took its status (a `waitpid(-1)` of the program, or `SIGCHLD` is ignored)
+    /// and it left no note.
+    Unknown,
+}
+
+impl ExitStatus {
+    /// Did it end with code 0?
+    pub fn success(self) -> bool {
+        self == ExitStatus::Exited(0)
+    }
+
+    /// Its exit code, if it ended by itself.
+    pub fn code(self) -> Option<i32> {
+        match self {
+            ExitStatus::Exited(code) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// The signal that ended it, if one did.
+    pub fn signal(self) -> Option<Signal> {
+        match self {
+            ExitStatus::Signaled { signal, .. } => Some(signal),
+            _ => None,
+        }
+    }
+
+    /// The number that Python's `Process.exitcode` shows: 0, above 0, or `-N` for signal `N`; `None` when unknown.
+    #[doc(alias = "returncode")]
+    pub fn exitcode(self) -> Option<i32> {
+        match self {
+            ExitStatus::Exited(code) => Some(code),
+            ExitStatus::Signaled { signal, .. } => Some(-signal.as_raw()),
+            ExitStatus::Unknown => None,
+        }
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExitStatus::Exited(code) => write!(f, "exit code {code}"),
+            ExitStatus::Signaled { signal, core_dumped } => {
+                let core = if *core_dumped { ", core dumped" } else { "" };
+                write!(f, "killed by {signal}{core}")
+            }
+            ExitStatus::Unknown => f.write_str("exit status unknown: another part of the program reaped the process"),
+        }
+    }
+}
