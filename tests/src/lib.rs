@@ -1,1 +1,17 @@
-//! Helpers shared by the integration tests.
+//! Helpers shared by the integration tests: what makes a hang or a leak a failure, and what kills processes.
+//!
+//! - [`watchdog`]: first line of every test that may block.
+//! - [`leaks`]: nothing may be left when a test ends.
+//! - [`kill`]: SIGKILL at random times, from a printed seed.
+//! - [`skip!`]: for what a machine may lack; `.ci/run` makes every skip a failure.
+#![allow(clippy::print_stderr, reason = "tests talk to the person who runs them")]
+
+pub mod kill;
+pub mod leaks;
+pub mod proc;
+mod skip;
+mod sys;
+mod watchdog;
+
+pub use skip::refuse_skip;
+pub use watchdog::{Watchdog, watchdog};

@@ -1,0 +1,94 @@
+//! What /proc says about processes.
+
+use std::fs;
+
+/// A process as `/proc/PID/stat` describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: i32,
+    /// Its parent's number.
+    pub parent: i32,
+    /// `R` running, `S` sleeping, `D` in the kernel, `T` stopped, `Z` zombie.
+    pub state: char,
+    /// Its name (`comm`).
+    pub name: String,
+}
+
+/// The process `pid`, if there is one, zombies included.
+pub fn process(pid: i32) -> Option<Process> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold spaces and brackets: it ends at the last bracket.
+    let (head, tail) = stat.rsplit_once(')')?;
+    let name = head.split_once('(')?.1.to_owned();
+    let mut fields = tail.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    Some(Process { pid, parent, state, name })
+}
+
+/// All processes that this one may see.
+pub fn processes() -> Vec<Process> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| process(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+/// The children of `parent`, zombies included.
+pub fn children(parent: i32) -> Vec<Process> {
+    processes().into_iter().filter(|process| process.parent == parent).collect()
+}
+
+/// The children of `ancestor`, their children, and so on; parents come before their children.
+pub fn descendants(ancestor: i32) -> Vec<Process> {
+    let all = processes();
+    let mut found: Vec<Process> = Vec::new();
+    let mut next = vec![ancestor];
+    while let Some(parent) = next.pop() {
+        for process in all.iter().filter(|process| process.parent == parent) {
+            next.push(process.pid);
+            found.push(process.clone());
+        }
+    }
+    found
+}
+
+/// Several lines about `pid` and its threads: state, where each sleeps, and the kernel's stack where it may be read.
+pub fn describe(pid: i32) -> String {
+    let mut text = match process(pid) {
+        Some(it) => format!("process {pid} `{}`, child of {}, state {}\n", it.name, it.parent, it.state),
+        None => return format!("process {pid} is gone\n"),
+    };
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return text };
+    for thread in threads.flatten() {
+        let read = |name: &str| fs::read_to_string(thread.path().join(name)).unwrap_or_default();
+        let state = read("status").lines().find(|line| line.starts_with("State:")).unwrap_or("State: ?").to_owned();
+        let name = thread.file_name();
+        text += &format!(
+            "  thread {} `{}` {state}, wchan {}, syscall {}\n",
+            name.to_string_lossy(),
+            read("comm").trim(),
+            read("wchan").trim(),
+            read("syscall").trim()
+        );
+        for line in read("stack").lines() {
+            text += &format!("    {line}\n");
+        }
+    }
+    text
+}
+
+/// The open descriptors of this process with what they lead to, in order.
+pub fn descriptors() -> Vec<(i32, String)> {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else { return Vec::new() };
+    let mut found: Vec<(i32, String)> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            // The descriptor of this very listing is gone by now: its link cannot be read.
+            let link = fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned();
+            (!link.starts_with("/proc/") || !link.ends_with("/fd")).then_some((number, link))
+        })
+        .collect();
+    found.sort();
+    found
+}
