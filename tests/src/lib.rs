@@ -3,10 +3,12 @@
 //! - [`watchdog`]: first line of every test that may block.
 //! - [`leaks`]: nothing may be left when a test ends.
 //! - [`kill`]: SIGKILL at random times, from a printed seed.
+//! - [`killer`]: SIGKILL at every instruction of an operation.
 //! - [`skip!`]: for what a machine may lack; `.ci/run` makes every skip a failure.
 #![allow(clippy::print_stderr, reason = "tests talk to the person who runs them")]
 
 pub mod kill;
+pub mod killer;
 pub mod leaks;
 pub mod proc;
 mod skip;

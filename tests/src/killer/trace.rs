@@ -1,0 +1,282 @@
+//! A process under ptrace that is stepped, doubled and killed.
+
+use super::arch::{self, Instruction};
+use super::stage::{self, Change};
+use std::io;
+use std::ptr;
+use std::time::Duration;
+
+/// After this long in a system call, a victim whose state is `S` is taken to be asleep.
+const NAP: Duration = Duration::from_millis(2);
+
+unsafe extern "C" {
+    fn offspring_killer_begin();
+    fn offspring_killer_end();
+    fn offspring_killer_syscall();
+}
+
+/// A stopped process; killed when it is dropped.
+#[derive(Debug)]
+pub(super) struct Tracee {
+    pid: i32,
+}
+
+/// What one step came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// One instruction further.
+    Next,
+    /// In a system call, sleeping: it can only be killed.
+    Asleep,
+    /// The operation was complete before: no step was made.
+    End,
+    /// It died or got a signal of its own.
+    Failed(String),
+}
+
+impl Tracee {
+    /// Forks a process that runs `run`, and lets it go up to where the operation begins.
+    pub(super) fn launch(run: impl FnOnce()) -> Result<Tracee, String> {
+        let pid = stage::fork(|| {
+            request(libc::PTRACE_TRACEME, 0, 0, 0).expect("to be traced");
+            run();
+            0
+        });
+        let tracee = Tracee { pid };
+        tracee.run_to(offspring_killer_begin as *const () as usize, Duration::from_secs(20))?;
+        let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACECLONE;
+        request(libc::PTRACE_SETOPTIONS, pid, 0, options as usize)?;
+        Ok(tracee)
+    }
+
+    /// Another process at the same instruction, with the same registers and a copy of its private memory.
+    pub(super) fn twin(&self) -> Result<Tracee, String> {
+        let here = self.registers()?;
+        let mut call = here;
+        let tid = tid_address();
+        let flags = libc::CLONE_PARENT | libc::SIGCHLD | if tid == 0 { 0 } else { libc::CLONE_CHILD_SETTID };
+        arch::set_syscall(&mut call, libc::SYS_clone, arch::clone_args(flags as u64, tid));
+        arch::set_pc(&mut call, offspring_killer_syscall as *const () as usize);
+        self.set_registers(&call)?;
+        self.resume(libc::PTRACE_CONT)?;
+        match stage::wait(self.pid, None) {
+            Some(Change::Stopped(libc::SIGTRAP, event)) if event != 0 => {}
+            other => return Err(format!("no twin: {other:?}")),
+        }
+        let mut pid: libc::c_ulong = 0;
+        request(libc::PTRACE_GETEVENTMSG, self.pid, 0, &raw mut pid as usize)?;
+        let twin = Tracee { pid: pid as i32 };
+        // It begins with a SIGSTOP, which is never delivered: each resumption passes no signal on.
+        match stage::wait(twin.pid, None) {
+            Some(Change::Stopped(libc::SIGSTOP, _)) => {}
+            other => return Err(format!("the twin does not stop: {other:?}")),
+        }
+        self.resume(libc::PTRACE_CONT)?;
+        match stage::wait(self.pid, None) {
+            Some(Change::Stopped(libc::SIGTRAP, 0)) => {}
+            other => return Err(format!("after the twin: {other:?}")),
+        }
+        let mut here = here;
+        let pc = arch::pc(&here);
+        arch::set_pc(&mut here, pc);
+        self.set_registers(&here)?;
+        twin.set_registers(&here)?;
+        Ok(twin)
+    }
+
+    /// One instruction.
+    pub(super) fn step(&self) -> Result<Step, String> {
+        let pc = self.pc()?;
+        if pc == offspring_killer_end as *const () as usize {
+            return Ok(Step::End);
+        }
+        match self.instruction(pc)? {
+            Instruction::Plain => {
+                self.resume(libc::PTRACE_SINGLESTEP)?;
+                self.stepped(stage::wait(self.pid, None))
+            }
+            Instruction::Whole(stops) => {
+                self.run_to_any(&stops)?;
+                Ok(Step::Next)
+            }
+            Instruction::Syscall => {
+                self.resume(libc::PTRACE_SINGLESTEP)?;
+                loop {
+                    match stage::wait(self.pid, Some(NAP)) {
+                        None if crate::proc::process(self.pid).is_some_and(|it| it.state == 'S') => {
+                            return Ok(Step::Asleep);
+                        }
+                        None => {}
+                        change => return self.stepped(change),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the operation is complete.
+    pub(super) fn at_end(&self) -> Result<bool, String> {
+        Ok(self.pc()? == offspring_killer_end as *const () as usize)
+    }
+
+    /// Whether the next instruction enters the kernel.
+    pub(super) fn before_syscall(&self) -> Result<bool, String> {
+        Ok(self.instruction(self.pc()?)? == Instruction::Syscall)
+    }
+
+    /// Runs on without steps to the end of the operation.
+    pub(super) fn finish(&self, limit: Duration) -> Result<(), String> {
+        if self.at_end()? {
+            return Ok(());
+        }
+        self.start()?;
+        self.finished(limit)
+    }
+
+    /// Lets it run on; [`finished`](Tracee::finished) waits for it.
+    pub(super) fn start(&self) -> Result<(), String> {
+        self.resume(libc::PTRACE_CONT)
+    }
+
+    /// Waits until a process that was started reaches the end of the operation.
+    pub(super) fn finished(&self, limit: Duration) -> Result<(), String> {
+        match stage::wait(self.pid, Some(limit)) {
+            Some(Change::Stopped(libc::SIGTRAP, 0)) => {
+                let pc = self.pc()?.wrapping_sub(arch::AFTER_BREAKPOINT);
+                if pc != offspring_killer_end as *const () as usize {
+                    return Err(format!("stopped at {pc:#x}"));
+                }
+                // Back on the marker, where a step would have stopped.
+                self.jump(pc)
+            }
+            None => Err(format!("hangs: {}", crate::proc::describe(self.pid))),
+            Some(other) => Err(format!("{other:?} before the end of the operation")),
+        }
+    }
+
+    /// SIGKILL, and reaped.
+    pub(super) fn kill(self) {
+        drop(self);
+    }
+
+    /// Where it is, as an address that `addr2line -e` takes.
+    pub(super) fn place(&self) -> usize {
+        let begin = offspring_killer_begin as *const () as usize;
+        self.pc().unwrap_or(begin).wrapping_sub(image_base())
+    }
+
+    fn stepped(&self, change: Option<Change>) -> Result<Step, String> {
+        match change {
+            Some(Change::Stopped(libc::SIGTRAP, 0)) => Ok(Step::Next),
+            Some(Change::Stopped(signal, _)) => {
+                Ok(Step::Failed(format!("signal {signal} at {:#x} of the image", self.place())))
+            }
+            other => Err(format!("a step ended in {other:?}")),
+        }
+    }
+
+    /// Runs to the breakpoint that stands at `place` in the program, and past it.
+    fn run_to(&self, place: usize, limit: Duration) -> Result<(), String> {
+        match stage::wait(self.pid, Some(limit)) {
+            Some(Change::Stopped(libc::SIGTRAP, 0)) => {}
+            other => return Err(format!("the operation never began: {other:?}")),
+        }
+        if self.pc()?.wrapping_sub(arch::AFTER_BREAKPOINT) != place {
+            return Err("a breakpoint that is not the marker".to_owned());
+        }
+        self.jump(place + arch::BREAKPOINT.len())
+    }
+
+    fn run_to_any(&self, stops: &[usize]) -> Result<(), String> {
+        let mut saved = Vec::new();
+        for stop in stops {
+            let word = request(libc::PTRACE_PEEKTEXT, self.pid, *stop, 0)?;
+            let mut patched = word.to_le_bytes();
+            patched[..arch::BREAKPOINT.len()].copy_from_slice(arch::BREAKPOINT);
+            saved.push((*stop, word));
+            request(libc::PTRACE_POKETEXT, self.pid, *stop, i64::from_le_bytes(patched) as usize)?;
+        }
+        self.resume(libc::PTRACE_CONT)?;
+        let change = stage::wait(self.pid, Some(Duration::from_secs(10)));
+        for (stop, word) in saved.into_iter().rev() {
+            request(libc::PTRACE_POKETEXT, self.pid, stop, word as usize)?;
+        }
+        if change != Some(Change::Stopped(libc::SIGTRAP, 0)) {
+            return Err(format!("an instruction run as a whole ended in {change:?}"));
+        }
+        self.jump(self.pc()?.wrapping_sub(arch::AFTER_BREAKPOINT))
+    }
+
+    fn instruction(&self, pc: usize) -> Result<Instruction, String> {
+        // A load-exclusive needs the instructions behind it; elsewhere one word tells all.
+        let words = if cfg!(target_arch = "aarch64") { arch::WINDOW / 8 } else { 1 };
+        let mut code = Vec::with_capacity(words * 8);
+        for word in 0..words {
+            code.extend_from_slice(&request(libc::PTRACE_PEEKTEXT, self.pid, pc + word * 8, 0)?.to_le_bytes());
+        }
+        Ok(arch::classify(pc, &code))
+    }
+
+    fn pc(&self) -> Result<usize, String> {
+        Ok(arch::pc(&self.registers()?))
+    }
+
+    fn jump(&self, pc: usize) -> Result<(), String> {
+        let mut regs = self.registers()?;
+        arch::set_pc(&mut regs, pc);
+        self.set_registers(&regs)
+    }
+
+    fn registers(&self) -> Result<libc::user_regs_struct, String> {
+        // SAFETY: plain data; the kernel fills it.
+        let mut regs: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+        let mut into = libc::iovec { iov_base: (&raw mut regs).cast(), iov_len: size_of_val(&regs) };
+        request(libc::PTRACE_GETREGSET, self.pid, libc::NT_PRSTATUS as usize, &raw mut into as usize)?;
+        Ok(regs)
+    }
+
+    fn set_registers(&self, regs: &libc::user_regs_struct) -> Result<(), String> {
+        let mut from = libc::iovec { iov_base: ptr::from_ref(regs).cast_mut().cast(), iov_len: size_of_val(regs) };
+        request(libc::PTRACE_SETREGSET, self.pid, libc::NT_PRSTATUS as usize, &raw mut from as usize).map(drop)
+    }
+
+    fn resume(&self, how: u32) -> Result<(), String> {
+        request(how, self.pid, 0, 0).map(drop)
+    }
+}
+
+impl Drop for Tracee {
+    fn drop(&mut self) {
+        stage::kill_and_reap(self.pid);
+    }
+}
+
+fn request(what: u32, pid: i32, address: usize, data: usize) -> Result<i64, String> {
+    // SAFETY: callers pass addresses of the tracee, or of live data of the size that the request asks for. PEEKTEXT through
+    // the libc wrapper returns the word.
+    unsafe {
+        *libc::__errno_location() = 0;
+        let got = libc::ptrace(what, pid, address, data);
+        let error = io::Error::last_os_error();
+        if got == -1 && error.raw_os_error() != Some(0) {
+            return Err(format!("ptrace request {what} on {pid}: {error}"));
+        }
+        Ok(got)
+    }
+}
+
+/// Where libc caches this thread's number: a raw `clone` has to renew it in the child.
+fn tid_address() -> u64 {
+    let mut address = 0usize;
+    // SAFETY: the kernel writes one word.
+    let done = unsafe { libc::prctl(libc::PR_GET_TID_ADDRESS, &raw mut address) };
+    if done == 0 { address as u64 } else { 0 }
+}
+
+/// Where the program is loaded.
+fn image_base() -> usize {
+    // SAFETY: reads this process's auxiliary vector.
+    let headers = unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
+    // The program headers follow the ELF header at once.
+    headers & !0xfff
+}
