@@ -1,0 +1,5 @@
+#!/bin/bash
+# Lints, tests and benches included; a warning is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo clippy --workspace --all-targets -- -D warnings

@@ -1,0 +1,5 @@
+#!/bin/bash
+# The API documentation; a warning, such as a broken link, is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
