@@ -77,6 +77,16 @@ pub fn describe(pid: i32) -> String {
     text
 }
 
+/// How often a single-threaded process that sleeps has been switched to and from: unchanged as long as it stays asleep. Empty
+/// for one that does not sleep.
+pub fn activity(pid: i32) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    if !status.lines().any(|line| line.starts_with("State:\tS")) {
+        return String::new();
+    }
+    status.lines().filter(|line| line.contains("ctxt_switches")).collect()
+}
+
 /// The open descriptors of this process with what they lead to, in order.
 pub fn descriptors() -> Vec<(i32, String)> {
     let Ok(entries) = fs::read_dir("/proc/self/fd") else { return Vec::new() };

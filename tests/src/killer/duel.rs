@@ -1,7 +1,7 @@
 //! Two processes, both stepped: killed at every pair of states.
 
 use super::stage::in_child;
-use super::sweep::{PATIENCE, Play, Role, Sweep, Verdict, audit_twice, collect};
+use super::sweep::{Mode, PATIENCE, Play, Role, Sweep, Verdict, audit_twice, collect};
 use super::trace::{Step, Tracee};
 
 /// What happens to the two processes, one standing at state i of its operation and the other at state j.
@@ -27,9 +27,9 @@ pub enum Fate {
 /// # Panics
 ///
 /// When the play has no other process.
-pub fn duel(play: &Play<'_>, fates: &[Fate]) -> Result<Sweep, String> {
+pub fn duel(play: &Play<'_>, fates: &[Fate], mode: Mode) -> Result<Sweep, String> {
     let start = play.memory.save();
-    let done = nested(play, fates, false);
+    let done = nested(play, fates, mode, false);
     play.memory.restore(&start);
     done
 }
@@ -44,14 +44,14 @@ pub fn duel(play: &Play<'_>, fates: &[Fate]) -> Result<Sweep, String> {
 /// # Panics
 ///
 /// When the play has no other process.
-pub fn audit_sweep(play: &Play<'_>) -> Result<Sweep, String> {
+pub fn audit_sweep(play: &Play<'_>, mode: Mode) -> Result<Sweep, String> {
     let start = play.memory.save();
-    let done = nested(play, &[Fate::BothDie], true);
+    let done = nested(play, &[Fate::BothDie], mode, true);
     play.memory.restore(&start);
     done
 }
 
-fn nested(play: &Play<'_>, fates: &[Fate], dead_first: bool) -> Result<Sweep, String> {
+fn nested(play: &Play<'_>, fates: &[Fate], mode: Mode, dead_first: bool) -> Result<Sweep, String> {
     let mut done = Sweep::default();
     let other = Tracee::launch(play.other.expect("a second process"))?;
     let mut victim = Tracee::launch(play.victim)?;
@@ -63,13 +63,17 @@ fn nested(play: &Play<'_>, fates: &[Fate], dead_first: bool) -> Result<Sweep, St
         let stands = victim.twin()?;
         if dead_first {
             victim.kill();
-            inner(play, None, &other, fates, outer, &mut seen, &mut done)?;
+            inner(play, None, &other, fates, mode, outer, &mut seen, &mut done)?;
         } else {
-            inner(play, Some(&victim), &other, fates, outer, &mut seen, &mut done)?;
+            inner(play, Some(&victim), &other, fates, mode, outer, &mut seen, &mut done)?;
             victim.kill();
         }
         play.memory.restore(&state);
         victim = stands;
+        if mode == Mode::FirstBad && any_bad(&seen, &done.views) {
+            done.bad = collect(seen, &done.views);
+            return Ok(done);
+        }
         loop {
             match victim.step()? {
                 Step::Next => outer += 1,
@@ -94,6 +98,7 @@ fn inner(
     victim: Option<&Tracee>,
     other: &Tracee,
     fates: &[Fate],
+    mode: Mode,
     outer: usize,
     seen: &mut Vec<(Verdict, Vec<usize>, usize)>,
     done: &mut Sweep,
@@ -109,10 +114,14 @@ fn inner(
         for fate in fates {
             let place = live.place();
             // A sleeper cannot be doubled; it was doubled before it fell asleep, and that one stands for it.
-            let verdict = end(play, *fate, victim.as_ref(), &live);
+            let verdict = end(play, *fate, victim.as_ref(), &live, asleep);
             seen.push((verdict, vec![outer, at], place));
             done.kills += if *fate == Fate::BothDie && victim.is_some() { 2 } else { 1 };
             play.memory.restore(&state);
+            // One bad state is enough to know, and a hang takes seconds.
+            if seen.last().is_some_and(|(verdict, ..)| verdict.is_err()) && mode == Mode::FirstBad {
+                return Ok(());
+            }
         }
         if asleep {
             let Some(victim) = victim.take().filter(|_| !waited) else {
@@ -149,7 +158,7 @@ fn inner(
 }
 
 /// One pair of states, one fate.
-fn end(play: &Play<'_>, fate: Fate, victim: Option<&Tracee>, other: &Tracee) -> Verdict {
+fn end(play: &Play<'_>, fate: Fate, victim: Option<&Tracee>, other: &Tracee, asleep: bool) -> Verdict {
     let other = other.twin()?;
     let victim = victim.map(Tracee::twin).transpose()?;
     match (fate, victim) {
@@ -160,11 +169,11 @@ fn end(play: &Play<'_>, fate: Fate, victim: Option<&Tracee>, other: &Tracee) -> 
         (_, None) => other.kill(),
         (Fate::VictimDies, Some(victim)) => {
             victim.kill();
-            survive(play, Role::Victim, &other, "the other process")?;
+            survive(play, Role::Victim, &other, "the other process", asleep)?;
         }
         (Fate::OtherDies, Some(victim)) => {
             other.kill();
-            survive(play, Role::Other, &victim, "the victim")?;
+            survive(play, Role::Other, &victim, "the victim", false)?;
         }
     }
     in_child(PATIENCE, || {
@@ -174,11 +183,15 @@ fn end(play: &Play<'_>, fate: Fate, victim: Option<&Tracee>, other: &Tracee) -> 
     })
 }
 
-/// `dead` was killed: its audit, and `living` must come to its end, whichever of the two is first.
-fn survive(play: &Play<'_>, dead: Role, living: &Tracee, name: &str) -> Result<(), String> {
+/// `dead` was killed: its audit, and `living` must come to its end, whichever of the two is first. One that stands where it
+/// would sleep is let go to sleep before the audit.
+fn survive(play: &Play<'_>, dead: Role, living: &Tracee, name: &str, asleep: bool) -> Result<(), String> {
     let done = living.at_end()?;
     if !done {
         living.start()?;
+        if asleep {
+            living.doze();
+        }
     }
     let audited = in_child(PATIENCE, || {
         (play.audit)(dead);
@@ -188,6 +201,10 @@ fn survive(play: &Play<'_>, dead: Role, living: &Tracee, name: &str) -> Result<(
         living.finished(PATIENCE).map_err(|why| format!("{name}: {why}"))?;
     }
     audited.map(drop)
+}
+
+fn any_bad(seen: &[(Verdict, Vec<usize>, usize)], allowed: &[String]) -> bool {
+    seen.iter().any(|(verdict, ..)| verdict.as_ref().map_or(true, |view| !allowed.contains(view)))
 }
 
 /// What is seen when none, one, or both of the processes ran, one after the other.

@@ -17,6 +17,7 @@
 //! are the same as those around them, save for bytes that nobody can see yet.
 #![allow(unsafe_code)]
 
+pub mod accounts;
 mod arch;
 mod duel;
 mod memory;

@@ -72,6 +72,29 @@ pub(super) fn wait(pid: i32, limit: Option<Duration>) -> Option<Change> {
     }
 }
 
+/// Waits for a change of a process that should go on; `None` if it hangs: when it takes longer than `limit`, or sleeps for
+/// [`STUCK`] without once waking up. A timed wait that tries again is not taken for a hang by that.
+pub(super) fn wait_going(pid: i32, limit: Duration) -> Option<Change> {
+    let deadline = Instant::now() + limit;
+    let mut quiet = (String::new(), Instant::now());
+    loop {
+        if let Some(change) = wait(pid, Some(STUCK / 8)) {
+            return Some(change);
+        }
+        let now = Instant::now();
+        let activity = crate::proc::activity(pid);
+        if activity.is_empty() || activity != quiet.0 {
+            quiet = (activity, now);
+        }
+        if now >= deadline || now.duration_since(quiet.1) >= STUCK {
+            return None;
+        }
+    }
+}
+
+/// A process that sleeps for so long without a single switch has nobody to wake it: all others here are done or stopped.
+const STUCK: Duration = Duration::from_millis(400);
+
 /// SIGKILL, and the zombie is reaped.
 pub(super) fn kill_and_reap(pid: i32) {
     // SAFETY: `pid` is an unreaped child of this process, so the number is its.
@@ -153,7 +176,7 @@ pub fn in_child(limit: Duration, run: impl FnOnce() -> String) -> Result<String,
         }
     });
     let end = loop {
-        match wait(pid, Some(limit)) {
+        match wait_going(pid, limit) {
             Some(Change::Stopped(..)) => continue,
             other => break other,
         }

@@ -20,7 +20,8 @@ pub enum Role {
     Other,
 }
 
-/// What is played: the closures run in processes of their own, forked from the stage.
+/// What is played. The closures run in processes of their own, forked from the stage.
+#[derive(Clone, Copy)]
 pub struct Play<'a> {
     /// All memory that these processes share.
     pub memory: &'a Memory,

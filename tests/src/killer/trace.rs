@@ -138,9 +138,19 @@ impl Tracee {
         self.resume(libc::PTRACE_CONT)
     }
 
+    /// Gives a process that was started time to fall asleep.
+    pub(super) fn doze(&self) {
+        for _ in 0..20 {
+            if crate::proc::process(self.pid).is_none_or(|it| it.state != 'R') {
+                return;
+            }
+            std::thread::sleep(NAP / 10);
+        }
+    }
+
     /// Waits until a process that was started reaches the end of the operation.
     pub(super) fn finished(&self, limit: Duration) -> Result<(), String> {
-        match stage::wait(self.pid, Some(limit)) {
+        match stage::wait_going(self.pid, limit) {
             Some(Change::Stopped(libc::SIGTRAP, 0)) => {
                 let pc = self.pc()?.wrapping_sub(arch::AFTER_BREAKPOINT);
                 if pc != offspring_killer_end as *const () as usize {
