@@ -51,37 +51,43 @@ pub fn audit_sweep(play: &Play<'_>, mode: Mode) -> Result<Sweep, String> {
     done
 }
 
+/// The two processes and what was found so far.
+struct Duel<'a> {
+    play: &'a Play<'a>,
+    fates: &'a [Fate],
+    mode: Mode,
+    /// Stands where its operation begins; its twins are stepped.
+    other: Tracee,
+    seen: Vec<(Verdict, Vec<usize>, usize)>,
+    done: Sweep,
+}
+
 fn nested(play: &Play<'_>, fates: &[Fate], mode: Mode, dead_first: bool) -> Result<Sweep, String> {
-    let mut done = Sweep::default();
     let other = Tracee::launch(play.other.expect("a second process"))?;
     let mut victim = Tracee::launch(play.victim)?;
-    done.views = serial_views(play, &victim, &other, dead_first)?;
-    let mut seen = Vec::new();
-    let mut outer = 0;
+    let views = serial_views(play, &victim, &other, dead_first)?;
+    let done = Sweep { views, ..Sweep::default() };
+    let mut duel = Duel { play, fates, mode, other, seen: Vec::new(), done };
+    let mut at = 0;
     loop {
         let state = play.memory.save();
         let stands = victim.twin()?;
         if dead_first {
             victim.kill();
-            inner(play, None, &other, fates, mode, outer, &mut seen, &mut done)?;
+            duel.inner(None, at)?;
         } else {
-            inner(play, Some(&victim), &other, fates, mode, outer, &mut seen, &mut done)?;
+            duel.inner(Some(&victim), at)?;
             victim.kill();
         }
         play.memory.restore(&state);
         victim = stands;
-        if mode == Mode::FirstBad && any_bad(&seen, &done.views) {
-            done.bad = collect(seen, &done.views);
-            return Ok(done);
+        if mode == Mode::FirstBad && any_bad(&duel.seen, &duel.done.views) {
+            return Ok(duel.end(at));
         }
         loop {
             match victim.step()? {
-                Step::Next => outer += 1,
-                Step::End => {
-                    done.instructions += outer;
-                    done.bad = collect(seen, &done.views);
-                    return Ok(done);
-                }
+                Step::Next => at += 1,
+                Step::End => return Ok(duel.end(at)),
                 Step::Asleep => return Err("the victim sleeps although the other process has not begun".to_owned()),
                 Step::Failed(why) => return Err(why),
             }
@@ -92,66 +98,59 @@ fn nested(play: &Play<'_>, fates: &[Fate], mode: Mode, dead_first: bool) -> Resu
     }
 }
 
-/// All states of the other process while the victim stands, or lies dead, where it is.
-fn inner(
-    play: &Play<'_>,
-    victim: Option<&Tracee>,
-    other: &Tracee,
-    fates: &[Fate],
-    mode: Mode,
-    outer: usize,
-    seen: &mut Vec<(Verdict, Vec<usize>, usize)>,
-    done: &mut Sweep,
-) -> Result<(), String> {
-    let mut live = other.twin()?;
-    // Where the other one waits for the victim, this one has run to its end meanwhile.
-    let mut victim = victim.map(Tracee::twin).transpose()?;
-    let mut at = 0;
-    let mut waited = false;
-    let mut asleep = false;
-    loop {
-        let state = play.memory.save();
-        for fate in fates {
-            let place = live.place();
-            // A sleeper cannot be doubled; it was doubled before it fell asleep, and that one stands for it.
-            let verdict = end(play, *fate, victim.as_ref(), &live, asleep);
-            seen.push((verdict, vec![outer, at], place));
-            done.kills += if *fate == Fate::BothDie && victim.is_some() { 2 } else { 1 };
-            play.memory.restore(&state);
-            // One bad state is enough to know, and a hang takes seconds.
-            if seen.last().is_some_and(|(verdict, ..)| verdict.is_err()) && mode == Mode::FirstBad {
-                return Ok(());
-            }
-        }
-        if asleep {
-            let Some(victim) = victim.take().filter(|_| !waited) else {
-                return Err("the other process sleeps, and there is nobody to wake it".to_owned());
-            };
-            victim.finish(PATIENCE).map_err(|why| format!("the victim, for whom the other waits: {why}"))?;
-            waited = true;
-            // Ended, but not dead: it keeps standing at its end.
-            drop(victim);
-        }
-        asleep = false;
+impl Duel<'_> {
+    fn end(mut self, instructions: usize) -> Sweep {
+        self.done.instructions += instructions;
+        self.done.bad = collect(self.seen, &self.done.views);
+        self.done
+    }
+
+    /// All states of the other process while the victim stands, or lies dead, where it is.
+    fn inner(&mut self, victim: Option<&Tracee>, outer: usize) -> Result<(), String> {
+        let mut live = self.other.twin()?;
+        // Where the other one waits for the victim, this one runs to its end.
+        let mut victim = victim.map(Tracee::twin).transpose()?;
+        let mut at = 0;
+        let mut asleep = false;
         loop {
-            let spare = if live.before_syscall()? { Some(live.twin()?) } else { None };
-            match live.step()? {
-                Step::Next => at += 1,
-                Step::End => {
-                    done.instructions += at;
+            let state = self.play.memory.save();
+            for fate in self.fates {
+                let place = live.place();
+                let verdict = end(self.play, *fate, victim.as_ref(), &live, asleep);
+                let bad = verdict.is_err();
+                self.seen.push((verdict, vec![outer, at], place));
+                self.done.kills += if *fate == Fate::BothDie && victim.is_some() { 2 } else { 1 };
+                self.play.memory.restore(&state);
+                // One bad state is enough to know, and a hang takes time.
+                if bad && self.mode == Mode::FirstBad {
                     return Ok(());
                 }
-                Step::Failed(why) => return Err(why),
-                Step::Asleep => {
-                    live.kill();
-                    live = spare.ok_or("asleep without a system call")?;
-                    done.asleep += 1;
-                    asleep = true;
+            }
+            if asleep {
+                let waker = victim.take().ok_or("the other process sleeps, and there is nobody to wake it")?;
+                waker.finish(PATIENCE).map_err(|why| format!("the victim, for whom the other waits: {why}"))?;
+            }
+            asleep = false;
+            loop {
+                let spare = if live.before_syscall()? { Some(live.twin()?) } else { None };
+                match live.step()? {
+                    Step::Next => at += 1,
+                    Step::End => {
+                        self.done.instructions += at;
+                        return Ok(());
+                    }
+                    Step::Failed(why) => return Err(why),
+                    Step::Asleep => {
+                        // A sleeper cannot be doubled; it was doubled before it fell asleep, and that one stands for it.
+                        live = spare.ok_or("asleep without a system call")?;
+                        self.done.asleep += 1;
+                        asleep = true;
+                        break;
+                    }
+                }
+                if !self.play.memory.same(&state) {
                     break;
                 }
-            }
-            if !play.memory.same(&state) {
-                break;
             }
         }
     }
