@@ -7,6 +7,9 @@ mod process;
 mod sync;
 mod sys;
 mod task;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
 
 pub use error::{Error, ErrorKind, Result};
 pub use process::{ExitStatus, Signal};

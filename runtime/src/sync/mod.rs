@@ -1,1 +1,5 @@
+//! Waiting and waking across processes, and what is built on it.
+pub(crate) mod owner_lock;
+pub(crate) mod wait;
 
+pub(crate) use owner_lock::OwnerLock;

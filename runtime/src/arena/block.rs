@@ -1,0 +1,212 @@
+//! Blocks: what the arena hands out.
+//!
+//! Invariants of the unsafe code here: the payload of a block is accessed by its holder only until it is published, and
+//! stays mapped for ever; zeroing touches only payload that `alloc_zeroed` was just given.
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
+
+use super::granule::{Kind, Purpose};
+use super::header::State;
+use super::id::{BlockId, Owner, Pos};
+use super::layout::{GRANULE, GRANULE_SHIFT, Header};
+use super::local::lock;
+use super::{Arena, ArenaError, step};
+
+/// A block in the hands of this process. Dropped, it is freed, and with it its children and theirs.
+///
+/// A process that dies holding it leaves that to the audit. In a `fork` of a member, dropping does nothing.
+pub(crate) struct Block {
+    arena: &'static Arena,
+    id: BlockId,
+    capacity: usize,
+    hold: u32,
+}
+
+/// Where the payload of somebody's block is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawBlock {
+    pub(crate) ptr: NonNull<u8>,
+    pub(crate) capacity: usize,
+}
+
+/// What of a block's metadata its position leads to.
+pub(crate) struct Located<'a> {
+    pub(crate) header: &'a Header,
+    pub(crate) granule: u32,
+    pub(crate) place: Place,
+    pub(crate) capacity: usize,
+}
+
+/// How a block is embedded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    /// A run of granules of its own.
+    Large,
+}
+
+impl Located<'_> {
+    pub(crate) fn state(&self) -> State {
+        State::from_raw(self.header.state.load(Ordering::Acquire))
+    }
+}
+
+impl Arena {
+    /// A block of at least `len` bytes, 64-byte aligned. Its bytes are initialised, but to anything.
+    pub(crate) fn alloc(&'static self, len: usize) -> Result<Block, ArenaError> {
+        self.check()?;
+        self.alloc_large(len, false)
+    }
+
+    /// A block of at least `len` bytes, 64-byte aligned, all zero up to its capacity. Pages that never held anything are not
+    /// touched.
+    pub(crate) fn alloc_zeroed(&'static self, len: usize) -> Result<Block, ArenaError> {
+        self.check()?;
+        self.alloc_large(len, true)
+    }
+
+    fn alloc_large(&'static self, len: usize, zeroed: bool) -> Result<Block, ArenaError> {
+        let granules = (len.max(1) as u64).div_ceil(GRANULE);
+        let count = u32::try_from(granules).map_err(|_| self.out_of_memory(len as u64))?;
+        let hold = lock(&self.local.holds).take(self)?;
+        let taken = self.granules().and_then(|granules| granules.take(count, Purpose::Large { hold }, zeroed));
+        let run = taken.inspect_err(|_| lock(&self.local.holds).put(hold))?;
+        for granule in &run.warm {
+            if let Some(start) = self.map.payload(u64::from(*granule) << GRANULE_SHIFT, GRANULE as usize) {
+                // SAFETY: `start` is a granule of the run that was just taken for this block, which nobody else knows.
+                unsafe { start.write_bytes(0, GRANULE as usize) };
+            }
+        }
+        let pos = u64::from(run.first) << GRANULE_SHIFT;
+        let id = BlockId::new(pos, run.generation).ok_or_else(|| self.out_of_memory(len as u64))?;
+        Ok(Block { arena: self, id, capacity: (granules * GRANULE) as usize, hold })
+    }
+
+    /// The block `id`, in whosever hands it is; `None` once it was freed. The caller knows why it stays alive meanwhile.
+    pub(crate) fn resolve(&self, id: BlockId) -> Option<RawBlock> {
+        self.check().ok()?;
+        let found = self.locate(id.pos())?;
+        let state = found.state();
+        (state.generation == id.generation() && state.is_live()).then_some(())?;
+        Some(RawBlock { ptr: self.map.payload(id.pos(), found.capacity)?, capacity: found.capacity })
+    }
+
+    /// The metadata of the block that starts at `pos`, live or not. Everything read on the way is checked.
+    pub(crate) fn locate(&self, pos: Pos) -> Option<Located<'_>> {
+        let granule = u32::try_from(pos >> GRANULE_SHIFT).ok()?;
+        match self.kind(granule) {
+            Kind::Nothing | Kind::Span(_) => None,
+            Kind::Large => {
+                pos.is_multiple_of(GRANULE).then_some(())?;
+                let header = &self.map.granule(granule).header;
+                let room = self.map.layout.len as u64 - pos;
+                let capacity = header.len.load(Ordering::Relaxed).min(room) as usize;
+                Some(Located { header, granule, place: Place::Large, capacity })
+            }
+        }
+    }
+
+    /// Frees the block that entry `index` of the table of `slot` names, with all below it, then clears the entry.
+    ///
+    /// The block is in the hands of the process of that slot: this one, or a dead one that this one audits.
+    pub(crate) fn let_go(&'static self, slot: usize, index: u32, id: BlockId) -> Result<(), ArenaError> {
+        let hold = self.map.hold(slot, index);
+        self.drain(hold, id)?;
+        self.recycle(id)?;
+        step();
+        hold.block.store(0, Ordering::Release);
+        Ok(())
+    }
+
+    /// Makes the memory of a block available again: one that the caller holds or has unlinked, without children. Repeatable;
+    /// does nothing if the block is free already, or another by now.
+    pub(crate) fn recycle(&'static self, id: BlockId) -> Result<(), ArenaError> {
+        let Some(found) = self.locate(id.pos()) else { return Ok(()) };
+        let state = found.state();
+        if state.generation != id.generation() || !state.is_live() {
+            return Ok(());
+        }
+        match found.place {
+            Place::Large => {
+                let count = found.capacity as u64 >> GRANULE_SHIFT;
+                self.granules()?.give(found.granule, count as u32, true);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Block {
+    /// The name of this block in messages.
+    pub(crate) fn id(&self) -> BlockId {
+        self.id
+    }
+
+    /// How many bytes it has.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Where it begins in the arena.
+    pub(crate) fn pos(&self) -> Pos {
+        self.id.pos()
+    }
+
+    /// Where it begins in this process.
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        // SAFETY: the position is in the mapping, as it was when the block was made.
+        unsafe { self.arena.map.base().add(self.id.pos() as usize).as_ptr() }
+    }
+
+    /// The process that holds it: this one.
+    pub(crate) fn holder(&self) -> Owner {
+        self.arena.me
+    }
+
+    /// Hands the block over as a child of `parent`, which somebody else may hold; freed with it. Fails, and frees this
+    /// block, if `parent` is gone.
+    pub(crate) fn adopt_into(self, parent: BlockId) -> Result<(), ArenaError> {
+        let this = std::mem::ManuallyDrop::new(self);
+        this.arena.check()?;
+        this.arena.adopt(this.hold, this.id, parent)
+    }
+
+    /// Gives back what lies behind the first `len` bytes, as far as that pays: whole granules of a large block.
+    pub(crate) fn shrink_to(&mut self, len: usize) {
+        let left = (len.max(1) as u64).div_ceil(GRANULE);
+        let count = self.capacity as u64 / GRANULE;
+        if left >= count {
+            return;
+        }
+        if let Ok(granules) = self.arena.granules() {
+            granules.cut((self.pos() >> GRANULE_SHIFT) as u32, count as u32, left as u32);
+            self.capacity = (left * GRANULE) as usize;
+        }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if self.arena.check().is_ok() {
+            self.arena.free(self.hold, self.id);
+        }
+    }
+}
+
+impl std::fmt::Debug for Block {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Block").field("id", &self.id).field("capacity", &self.capacity).finish_non_exhaustive()
+    }
+}
+
+impl Arena {
+    /// Frees a block of this process.
+    pub(crate) fn free(&'static self, hold: u32, id: BlockId) {
+        match self.let_go(self.me.slot(), hold, id) {
+            Ok(()) => lock(&self.local.holds).put(hold),
+            // No thread record was to be had for the lock: later, then.
+            Err(_) => lock(&self.local.deferred).push(hold),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What must hold whenever nothing is under way: for tests.
+
+use std::sync::atomic::Ordering;
+
+use super::Arena;
+use super::granule::Kind;
+use super::header::State;
+use super::layout::GRANULE_SHIFT;
+
+impl Arena {
+    /// Checks the metadata against itself. Only meaningful while no living process changes it.
+    pub(crate) fn check_metadata(&self) -> Result<(), String> {
+        let (head, layout) = (self.map.head(), &self.map.layout);
+        if let Some(holder) = head.lock.0.holder() {
+            return Err(format!("the granule lock is held by {holder:?}"));
+        }
+        if head.redo.op.load(Ordering::Relaxed) != 0 {
+            return Err("a redo record was left".into());
+        }
+        let high = head.high.load(Ordering::Relaxed);
+        let (mut used, mut warm, mut owned) = (0, 0, 0);
+        let mut run_end = layout.first_granule();
+        for granule in layout.first_granule()..layout.granule_count() {
+            let mask = 1 << (granule % 64);
+            let is_used = self.map.used((granule / 64) as usize).load(Ordering::Relaxed) & mask != 0;
+            let is_warm = self.map.warm((granule / 64) as usize).load(Ordering::Relaxed) & mask != 0;
+            used += u32::from(is_used);
+            warm += u32::from(is_warm);
+            if is_used && is_warm {
+                return Err(format!("granule {granule} is both used and warm"));
+            }
+            if granule >= high && (is_used || is_warm) {
+                return Err(format!("granule {granule} lies above the high-water mark {high}"));
+            }
+            let kind = self.kind(granule);
+            let run = match kind {
+                Kind::Nothing => 0,
+                Kind::Span(_) => 1,
+                Kind::Large => {
+                    let header = &self.map.granule(granule).header;
+                    if !State::from_raw(header.state.load(Ordering::Relaxed)).is_live() {
+                        return Err(format!("the large block in granule {granule} is not live"));
+                    }
+                    (header.len.load(Ordering::Relaxed) >> GRANULE_SHIFT) as u32
+                }
+            };
+            if run > 0 && granule < run_end {
+                return Err(format!("the run at granule {granule} overlaps the one that ends at {run_end}"));
+            }
+            owned += run;
+            run_end = run_end.max(granule + run);
+            if is_used != (granule < run_end) {
+                return Err(format!(
+                    "granule {granule} ({kind:?}) is used: {is_used}, in a run: {}",
+                    granule < run_end
+                ));
+            }
+        }
+        let counted = (head.used.load(Ordering::Relaxed), head.warm.load(Ordering::Relaxed));
+        if counted != (used, warm) || owned != used {
+            return Err(format!("counted (used, warm) {counted:?}, found {:?}, in runs {owned}", (used, warm)));
+        }
+        Ok(())
+    }
+}

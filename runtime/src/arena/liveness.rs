@@ -1,0 +1,39 @@
+//! Whether a member is alive: a byte lock that the kernel holds for it, on the second memfd, at the number of its slot.
+//!
+//! The kernel drops the lock after the address space of the process is gone, so that no write of it follows. It needs no
+//! pid, no parenthood and no /proc. Nobody may close a duplicate of that memfd in a member (see `sys::lock`).
+
+use std::os::fd::AsFd;
+
+use super::id::Owner;
+use super::{Arena, ArenaError};
+use crate::sys::lock;
+
+/// Declares this process alive as `owner`, until it ends.
+pub(crate) fn hold(owner: Owner) -> Result<(), ArenaError> {
+    super::family()?.hold_liveness(owner)
+}
+
+/// Whether the process `owner` of this family is alive.
+pub(crate) fn is_alive(owner: Owner) -> bool {
+    super::family().is_ok_and(|arena| arena.is_alive(owner))
+}
+
+impl Arena {
+    /// Declares this process alive as `owner`, until it ends.
+    pub(crate) fn hold_liveness(&self, owner: Owner) -> Result<(), ArenaError> {
+        match lock::take(self.locks.as_fd(), owner.slot() as u32) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(ArenaError::Foreign { what: "the process slot, which another process is alive in," }),
+            Err(source) => Err(ArenaError::Io { context: "declaring a process alive", source }),
+        }
+    }
+
+    /// Whether the process `owner` is alive. `true` if that cannot be told, as then nothing of it may be touched.
+    pub(crate) fn is_alive(&self, owner: Owner) -> bool {
+        if self.me() == owner {
+            return true;
+        }
+        self.slots().get(owner).is_some() && lock::is_taken(self.locks.as_fd(), owner.slot() as u32).unwrap_or(true)
+    }
+}

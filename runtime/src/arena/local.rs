@@ -1,0 +1,23 @@
+//! What a process knows of its own blocks: private memory, shared by its threads, lost with it and rebuilt by the audit
+//! from what the arena says.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::hold::HoldList;
+use super::thread::Thread;
+
+#[derive(Default)]
+pub(crate) struct Local {
+    pub(crate) holds: Mutex<HoldList>,
+    /// The record of threads that are being torn down.
+    pub(crate) late_thread: Mutex<Option<Thread>>,
+    /// Hold entries whose end could not be decided or reached yet; tried again by `Arena::settle`.
+    pub(crate) deferred: Mutex<Vec<u32>>,
+    /// Keeps the threads of this process from auditing the same dead process at once.
+    pub(crate) auditing: Mutex<()>,
+}
+
+/// Locks a mutex of [`Local`]. None of them is held while anything can panic half-way through a change.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

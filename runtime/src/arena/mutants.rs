@@ -1,0 +1,63 @@
+//! Seeded mistakes: each moves one store of one protocol to where a kill does harm, so that the sweep of the single-step
+//! killer can show that it would notice. They exist in `testing` builds only, and only one at a time is on.
+
+/// A block's header says HELD before the hold table names it.
+pub(crate) const ALLOC_HEADER_FIRST: u32 = 1;
+/// The hold entry is cleared before the header says free.
+pub(crate) const FREE_HOLD_FIRST: u32 = 2;
+/// Granules are changed before the redo record says how.
+pub(crate) const REDO_LATE: u32 = 3;
+/// A block is pushed onto its parent's chain without an intent, its hold entry already cleared.
+pub(crate) const ADOPT_WITHOUT_INTENT: u32 = 4;
+/// A slot's life is changed before the slot is claimed.
+pub(crate) const SLOT_LIFE_FIRST: u32 = 5;
+/// The granule lock is released before the change is made.
+pub(crate) const UNLOCK_EARLY: u32 = 6;
+/// A descendant is unlinked before the intent names it.
+pub(crate) const UNLINK_FIRST: u32 = 7;
+/// The bit that tells a span's owner of a freed block is set before the header says so.
+pub(crate) const REMOTE_BIT_FIRST: u32 = 8;
+/// The redo record is cleared before the change that it describes is made.
+pub(crate) const REDO_CLEARED_EARLY: u32 = 9;
+
+/// All of them, with the operation that shows each.
+#[cfg(feature = "testing")]
+pub(crate) const ALL: &[(u32, &str)] = &[
+    (ALLOC_HEADER_FIRST, "alloc (small): header before hold entry"),
+    (FREE_HOLD_FIRST, "free (small): hold entry before header"),
+    (REDO_LATE, "alloc and free (large): change before redo record"),
+    (ADOPT_WITHOUT_INTENT, "adopt_into: no intent"),
+    (SLOT_LIFE_FIRST, "reserve: life before claim"),
+    (UNLOCK_EARLY, "alloc and free (large): unlock before change"),
+    (UNLINK_FIRST, "free of a parent: unlink before intent"),
+    (REMOTE_BIT_FIRST, "free (small) by another process: bit before header"),
+    (REDO_CLEARED_EARLY, "alloc and free (large): redo record cleared before change"),
+];
+
+#[cfg(feature = "testing")]
+mod selected {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    static SELECTED: AtomicU32 = AtomicU32::new(0);
+
+    /// Whether mistake `number` is to be made.
+    #[inline(always)]
+    pub(crate) fn mutant(number: u32) -> bool {
+        SELECTED.load(Ordering::Relaxed) == number
+    }
+
+    /// Makes mistake `number` in this process and those it forks from now on; 0 for none.
+    pub(crate) fn select(number: u32) {
+        SELECTED.store(number, Ordering::Relaxed);
+    }
+}
+
+#[cfg(feature = "testing")]
+pub(crate) use selected::{mutant, select};
+
+/// Whether mistake `number` is to be made: never.
+#[cfg(not(feature = "testing"))]
+#[inline(always)]
+pub(crate) fn mutant(_: u32) -> bool {
+    false
+}

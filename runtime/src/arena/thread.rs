@@ -1,0 +1,139 @@
+//! Thread records: by them a lock's word names its holder, and an audit learns what a dead thread was about to wake.
+//!
+//! A record is claimed by one CAS in the dense table of owners, so a kill at any point leaves it either free or findable
+//! by its owner's audit, which scans that table (32 KiB). Its generation changes after the claim; ids of the life before
+//! are void from the moment their record was returned.
+
+use std::cell::RefCell;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::id::{Owner, THREADS, ThreadId};
+pub(crate) use super::layout::ThreadRecord;
+use super::{Arena, ArenaError, step};
+
+/// The calling thread's record in one arena.
+#[derive(Clone, Copy)]
+pub(crate) struct Thread {
+    pub(crate) id: ThreadId,
+    record: &'static ThreadRecord,
+}
+
+impl Deref for Thread {
+    type Target = ThreadRecord;
+
+    fn deref(&self) -> &ThreadRecord {
+        self.record
+    }
+}
+
+/// The calling thread's record in the family's arena, claimed at first use and returned when the thread ends.
+pub(crate) fn current() -> Result<Thread, ArenaError> {
+    super::family()?.thread()
+}
+
+/// A claim, returned when the thread's locals are destroyed.
+struct Claim {
+    arena: &'static Arena,
+    thread: Thread,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.arena.return_thread(self.thread.id);
+    }
+}
+
+thread_local! {
+    /// The records of this thread: one for each arena it uses, nearly always one.
+    static CLAIMS: RefCell<Vec<Claim>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Arena {
+    /// The calling thread's record in this arena.
+    pub(crate) fn thread(&'static self) -> Result<Thread, ArenaError> {
+        self.check()?;
+        let known = CLAIMS.try_with(|claims| {
+            let mut claims = claims.borrow_mut();
+            if let Some(claim) = claims.iter().find(|claim| std::ptr::eq(claim.arena, self)) {
+                return Ok(claim.thread);
+            }
+            let thread = self.claim_thread()?;
+            claims.push(Claim { arena: self, thread });
+            Ok(thread)
+        });
+        // A thread that is being torn down has no locals any more: such late calls share a record until the process ends.
+        known.unwrap_or_else(|_| match self.local.late_thread.lock() {
+            Ok(mut late) => match *late {
+                Some(thread) => Ok(thread),
+                None => Ok(*late.insert(self.claim_thread()?)),
+            },
+            Err(_) => Err(ArenaError::TooManyThreads),
+        })
+    }
+
+    fn claim_thread(&'static self) -> Result<Thread, ArenaError> {
+        // Starting at a place of its own keeps processes off each other's lines; going on from the last one is O(1).
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let start = self.me().slot() * (THREADS / super::id::SLOTS) + NEXT.fetch_add(1, Ordering::Relaxed);
+        for index in (start..start + THREADS).map(|index| index % THREADS) {
+            let owner = self.map.thread_owner(index);
+            if owner.load(Ordering::Relaxed) != 0
+                || owner.compare_exchange(0, self.me().raw(), Ordering::Acquire, Ordering::Relaxed).is_err()
+            {
+                continue;
+            }
+            step();
+            let record = self.map.thread(index);
+            let generation = ThreadId::next_generation(record.generation.load(Ordering::Relaxed));
+            record.generation.store(generation, Ordering::Release);
+            if let Some(id) = ThreadId::new(index, generation) {
+                return Ok(Thread { id, record });
+            }
+        }
+        Err(ArenaError::TooManyThreads)
+    }
+
+    /// Gives the record of a thread that has ended, or whose process has, back.
+    fn return_thread(&self, id: ThreadId) {
+        if self.check().is_ok() {
+            self.clear_thread(id.index());
+        }
+    }
+
+    fn clear_thread(&self, index: usize) {
+        let record = self.map.thread(index);
+        record.waiting_on.store(0, Ordering::Relaxed);
+        record.building.store(0, Ordering::Relaxed);
+        record.intent.store(0, Ordering::Relaxed);
+        record.doorbell.store(0, Ordering::Relaxed);
+        step();
+        self.map.thread_owner(index).store(0, Ordering::Release);
+    }
+
+    /// The process of a thread, if it still has that record.
+    pub(crate) fn owner_of_thread(&self, id: ThreadId) -> Option<Owner> {
+        let owner = Owner::from_raw(self.map.thread_owner(id.index()).load(Ordering::Acquire))?;
+        (self.map.thread(id.index()).generation.load(Ordering::Acquire) == id.generation()).then_some(owner)
+    }
+
+    /// The record of a thread that is still there, of any process.
+    pub(crate) fn thread_of(&self, id: ThreadId) -> Option<&ThreadRecord> {
+        self.owner_of_thread(id).map(|_| self.map.thread(id.index()))
+    }
+
+    /// How many records are claimed.
+    pub(crate) fn count_threads(&self) -> usize {
+        (0..THREADS).filter(|index| self.map.thread_owner(*index).load(Ordering::Relaxed) != 0).count()
+    }
+
+    /// Visits the records of a dead process, then returns them. Repeatable.
+    pub(crate) fn audit_threads(&self, dead: Owner, mut visit: impl FnMut(&ThreadRecord)) {
+        for index in 0..THREADS {
+            if self.map.thread_owner(index).load(Ordering::Acquire) == dead.raw() {
+                visit(self.map.thread(index));
+                self.clear_thread(index);
+            }
+        }
+    }
+}
