@@ -3,7 +3,7 @@ mod arena;
 mod error;
 mod message;
 mod pool;
-mod process;
+pub mod process;
 mod sync;
 mod sys;
 mod task;
@@ -12,5 +12,5 @@ mod task;
 pub mod testing;
 
 pub use error::{Error, ErrorKind, Result};
-pub use process::{ExitStatus, Signal};
+pub use process::{ExitStatus, Signal, SpawnError, StartMethod, Waitable, init, wait_any};
 pub use task::{TaskContext, TaskError};

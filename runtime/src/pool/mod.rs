@@ -1,1 +1,2 @@
-
+//! Pools of worker processes.
+pub(crate) mod worker;

@@ -1,5 +1,11 @@
 //! Thin wrappers of system calls; the only place that makes raw ones.
 pub(crate) mod clock;
+pub(crate) mod clone;
+pub(crate) mod fd;
 pub(crate) mod futex;
 pub(crate) mod lock;
 pub(crate) mod mem;
+pub(crate) mod pidfd;
+pub(crate) mod proc;
+pub(crate) mod signal;
+pub(crate) mod spawn;

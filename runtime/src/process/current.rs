@@ -1,0 +1,129 @@
+//! Which process this is.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
+
+use super::boot::Boot;
+use super::{entry, supervisor};
+use crate::sys;
+
+struct Identity {
+    name: String,
+    daemon: bool,
+    parent_pid: u32,
+    parent_name: String,
+    notify: OwnedFd,
+}
+
+static IDENTITY: OnceLock<Identity> = OnceLock::new();
+
+/// Called once in a child.
+pub(crate) fn set(boot: &Boot, notify: OwnedFd) {
+    _ = IDENTITY.set(Identity {
+        name: boot.name.clone(),
+        daemon: boot.daemon,
+        parent_pid: boot.parent_pid,
+        parent_name: boot.parent_name.clone(),
+        notify,
+    });
+}
+
+/// The name of this process.
+pub(crate) fn name() -> &'static str {
+    IDENTITY.get().map_or("main", |identity| &identity.name)
+}
+
+/// How many generations of children lie between this process and one that was started by hand.
+pub(crate) fn depth() -> u32 {
+    static DEPTH: OnceLock<u32> = OnceLock::new();
+    *DEPTH.get_or_init(|| std::env::var(entry::DEPTH).ok().and_then(|depth| depth.parse().ok()).unwrap_or(0))
+}
+
+/// Has the parent's supervisor call what was registered with [`supervisor::on_notify`]. Async-signal-safe; in the root it does nothing.
+pub(crate) fn notify_parent() {
+    if let Some(identity) = IDENTITY.get() {
+        sys::fd::event_set(identity.notify.as_fd());
+    }
+}
+
+/// A process of the family, by what is known of it here.
+///
+/// ```
+/// let me = offspring::process::current();
+/// assert_eq!(me.pid(), std::process::id());
+/// assert_eq!(me.name(), "main");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessInfo {
+    pid: u32,
+    name: String,
+    daemon: bool,
+}
+
+impl ProcessInfo {
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The process's name; `main` for a program that was not started by this crate.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Is it ended, instead of waited for, at the end of its parent?
+    pub fn is_daemon(&self) -> bool {
+        self.daemon
+    }
+}
+
+/// This process.
+///
+/// # Examples
+/// ```
+/// assert_eq!(offspring::process::current().name(), "main");
+/// ```
+#[doc(alias = "current_process")]
+pub fn current() -> ProcessInfo {
+    let daemon = IDENTITY.get().is_some_and(|identity| identity.daemon);
+    ProcessInfo { pid: std::process::id(), name: name().to_owned(), daemon }
+}
+
+/// The process that started this one; `None` in one that was not started by this crate.
+///
+/// # Examples
+/// ```
+/// assert_eq!(offspring::process::parent(), None);
+/// ```
+#[doc(alias = "parent_process")]
+pub fn parent() -> Option<ProcessInfo> {
+    IDENTITY.get().map(|identity| ProcessInfo {
+        pid: identity.parent_pid,
+        name: identity.parent_name.clone(),
+        // A daemon's children would be ended with it unasked; whether the parent is one is the grandparent's affair.
+        daemon: false,
+    })
+}
+
+/// The children of this process that have not ended, workers of pools included, in the order of their slots.
+///
+/// Each can be signalled; a child that ends meanwhile just is no longer alive.
+///
+/// # Examples
+/// ```
+/// assert!(offspring::process::active_children().is_empty());
+/// ```
+pub fn active_children() -> Vec<ProcessInfo> {
+    supervisor::children().into_iter().map(|child| ProcessInfo { pid: child.pid(), name: child.name().to_owned(), daemon: child.is_daemon() }).collect()
+}
+
+/// How many CPUs this process may use: by its affinity and its cgroup's quota, at least 1.
+///
+/// # Examples
+/// ```
+/// assert!(offspring::process::cpu_count() >= 1);
+/// ```
+#[doc(alias = "num_cpus")]
+pub fn cpu_count() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

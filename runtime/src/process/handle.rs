@@ -1,0 +1,172 @@
+//! A child as its parent sees it.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::arena::Owner;
+use crate::process::wait_any::{Bell, Rope};
+use crate::sys::pidfd;
+use crate::{ExitStatus, Signal};
+
+/// What a dead child left to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// It panicked, and said so before it ended.
+    Panic(PanicNote),
+    /// Why it ended, in words: a fatal signal's circumstances, or what kept it from starting.
+    Text(String),
+}
+
+/// A panic, as told by the process that panicked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PanicNote {
+    pub(crate) message: String,
+    pub(crate) location: String,
+    pub(crate) backtrace: Option<String>,
+}
+
+/// The end of a child.
+#[derive(Debug, Clone)]
+pub(crate) struct Death {
+    pub(crate) owner: Owner,
+    pub(crate) pid: u32,
+    pub(crate) status: ExitStatus,
+    pub(crate) note: Option<Note>,
+}
+
+/// A child of this process, for any thread. It is watched whether a handle is held or not.
+pub(crate) struct ChildHandle {
+    owner: Owner,
+    pid: u32,
+    name: String,
+    daemon: bool,
+    state: Mutex<State>,
+    ended: Condvar,
+}
+
+enum State {
+    Running {
+        pidfd: OwnedFd,
+        ropes: Vec<Rope>,
+    },
+    Ended(Death),
+}
+
+impl ChildHandle {
+    pub(crate) fn new(owner: Owner, pid: u32, pidfd: OwnedFd, name: String, daemon: bool) -> ChildHandle {
+        let state = Mutex::new(State::Running { pidfd, ropes: Vec::new() });
+        ChildHandle { owner, pid, name, daemon, state, ended: Condvar::new() }
+    }
+
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn is_daemon(&self) -> bool {
+        self.daemon
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock; the state is whole at any time.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it ended; `None` while it runs.
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
+        self.death().map(|death| death.status)
+    }
+
+    /// How it ended, with what it left to say; `None` while it runs.
+    pub(crate) fn death(&self) -> Option<Death> {
+        match &*self.state() {
+            State::Running { .. } => None,
+            State::Ended(death) => Some(death.clone()),
+        }
+    }
+
+    /// Waits for its end; `None`: the deadline passed.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Option<ExitStatus> {
+        let mut state = self.state();
+        loop {
+            if let State::Ended(death) = &*state {
+                return Some(death.status);
+            }
+            state = match deadline {
+                None => self.ended.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+                    self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// Sends a signal, to this process and no other. A child that has ended is not signalled: `Ok`.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        match &*self.state() {
+            State::Running { pidfd, .. } => match pidfd::signal(pidfd.as_fd(), signal) {
+                // It has ended, and the supervisor is about to say so.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+                result => result,
+            },
+            State::Ended(_) => Ok(()),
+        }
+    }
+
+    /// Sends SIGKILL.
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        self.signal(Signal::KILL)
+    }
+
+    /// Rings `bell` at its end, or now.
+    pub(crate) fn ring_at_end(&self, bell: &Bell) {
+        match &mut *self.state() {
+            State::Running { ropes, .. } => {
+                ropes.retain(Rope::is_waited_for);
+                ropes.push(bell.rope());
+            }
+            State::Ended(_) => bell.ring(),
+        }
+    }
+
+    /// Runs `f` with the descriptor, if it runs.
+    pub(super) fn with_pidfd<R>(&self, f: impl FnOnce(&OwnedFd) -> R) -> Option<R> {
+        match &*self.state() {
+            State::Running { pidfd, .. } => Some(f(pidfd)),
+            State::Ended(_) => None,
+        }
+    }
+
+    /// Tells everybody that it has ended.
+    pub(super) fn end(&self, death: Death) {
+        let before = std::mem::replace(&mut *self.state(), State::Ended(death));
+        self.ended.notify_all();
+        if let State::Running { ropes, .. } = before {
+            ropes.iter().for_each(Rope::pull);
+        }
+    }
+}
+
+impl fmt::Debug for ChildHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ChildHandle { owner, pid, name, daemon, .. } = self;
+        f.debug_struct("ChildHandle")
+            .field("owner", owner)
+            .field("pid", pid)
+            .field("name", name)
+            .field("daemon", daemon)
+            .field("status", &self.status())
+            .finish()
+    }
+}

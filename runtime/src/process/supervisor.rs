@@ -1,0 +1,388 @@
+//! The one thread of a process that has children: it makes those that are executed anew, sees each end, recovers what the dead held, and says so.
+//!
+//! It is the parent of every child in the kernel's eyes and lives as long as the process: a child is killed when the *thread* that made it
+//! ends. It sleeps in `epoll_wait` and does nothing while nothing happens. Signals are for the program's own threads: it blocks all.
+//!
+//! ```text
+//! start(spec)                                       any thread
+//!   slot RESERVED -> boot message, descriptors      by the caller
+//!   ForkServer: request to the server               by the caller, one at a time
+//!   Spawn: clone + exec                             by the supervisor's thread
+//!   slot STARTING, child in the table, then polled
+//! process descriptor readable                       the supervisor's thread
+//!   descendants killed and awaited, audited bottom-up; the child reaped and audited; slot released
+//!   handle told, `on_death` called
+//! ```
+//! Killed at any point, the caller or supervisor leaves a slot whose parent is this process: the audit of this process, by its own parent,
+//! finds it. The children die by themselves.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use super::error::SpawnError;
+use super::fork_server::{ForkServer, Refused};
+use super::handle::{ChildHandle, Death};
+use super::launch::{FamilyFds, Launch, effective_method};
+use super::spec::{ChildSpec, OnDeath, StartMethod};
+use super::{exit, guard, mourning};
+use crate::arena::{self, Arena, Life, Owner, Verdict};
+use crate::sys::proc::{self, Rights};
+use crate::sys::spawn::Spawned;
+use crate::sys::{self, fd::Poller};
+
+const WAKE: u64 = u64::MAX;
+const NOTIFY: u64 = u64::MAX - 1;
+const FORK_SERVER: u64 = u64::MAX - 2;
+
+/// How often a start is tried again with another fork server after one ended.
+const FORK_SERVER_TRIES: usize = 3;
+
+/// A new process, and the writing end of the pipe that it dies with.
+type Started = (Spawned, OwnedFd);
+
+type Job = Box<dyn FnOnce(&Supervisor) + Send>;
+
+/// The supervisor of this process.
+pub(crate) struct Supervisor {
+    arena: &'static Arena,
+    pid: u32,
+    poller: Poller,
+    wake: OwnedFd,
+    notify: OwnedFd,
+    thread: OnceLock<ThreadId>,
+    jobs: Mutex<VecDeque<Job>>,
+    children: Mutex<BTreeMap<u32, Entry>>,
+    fork_server: Mutex<Option<ForkServer>>,
+    /// What the supervisor's thread may do, as last read by itself.
+    rights: Mutex<Option<Rights>>,
+    on_notify: Mutex<Vec<Box<dyn Fn() + Send>>>,
+}
+
+struct Entry {
+    handle: Arc<ChildHandle>,
+    /// The child dies with it.
+    _lifeline: OwnedFd,
+    on_death: Option<OnDeath>,
+}
+
+static INSTANCE: OnceLock<Arc<Supervisor>> = OnceLock::new();
+
+/// Nothing that is done under one of these locks leaves the value half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts a child. Blocks until its process exists, not until it runs.
+pub(crate) fn start(mut spec: ChildSpec) -> Result<Arc<ChildHandle>, SpawnError> {
+    guard::check()?;
+    let supervisor = Supervisor::get()?;
+    let slots = supervisor.arena.slots();
+    let owner = slots.reserve(supervisor.arena.me())?;
+    let started = supervisor.start(&mut spec, owner);
+    if started.is_err() {
+        // Nobody has ever been alive in it.
+        if supervisor.arena.audit(owner, Verdict::Clean).is_ok() {
+            slots.release(owner);
+        }
+    }
+    started
+}
+
+/// The children that are not known to have ended.
+pub(crate) fn children() -> Vec<Arc<ChildHandle>> {
+    let Some(supervisor) = INSTANCE.get().filter(|supervisor| supervisor.pid == std::process::id()) else { return vec![] };
+    lock(&supervisor.children).values().map(|entry| entry.handle.clone()).collect()
+}
+
+/// Is the calling thread the supervisor's?
+pub(crate) fn is_this_thread() -> bool {
+    INSTANCE.get().is_some_and(|supervisor| supervisor.thread.get() == Some(&thread::current().id()))
+}
+
+/// Calls `f` on the supervisor's thread whenever a child has called [`notify_parent`](super::current::notify_parent) since the last time.
+pub(crate) fn on_notify(f: Box<dyn Fn() + Send>) -> Result<(), SpawnError> {
+    lock(&Supervisor::get()?.on_notify).push(f);
+    Ok(())
+}
+
+impl Supervisor {
+    /// This process's supervisor; made at the first call.
+    fn get() -> Result<&'static Supervisor, SpawnError> {
+        static STARTING: Mutex<()> = Mutex::new(());
+        if let Some(supervisor) = INSTANCE.get() {
+            if supervisor.pid != std::process::id() {
+                return Err(arena::ArenaError::Forked.into());
+            }
+            return Ok(supervisor);
+        }
+        let starting = lock(&STARTING);
+        if INSTANCE.get().is_none() {
+            let supervisor = Arc::new(Supervisor::new()?);
+            let on_thread = supervisor.clone();
+            // Its stack also carries callbacks at the end of children.
+            let thread = thread::Builder::new()
+                .name("offspring".into())
+                .spawn(move || on_thread.run())
+                .map_err(SpawnError::io("starting the supervisor's thread"))?;
+            _ = supervisor.thread.set(thread.thread().id());
+            exit::wait_for_children_at_exit();
+            _ = INSTANCE.set(supervisor);
+        }
+        drop(starting);
+        Supervisor::get()
+    }
+
+    fn new() -> Result<Supervisor, SpawnError> {
+        const CONTEXT: &str = "setting up the supervision of children";
+        // Where process descriptors are missing, say so once and clearly, before anything is started.
+        sys::pidfd::open(std::process::id()).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOSYS | libc::EPERM) => SpawnError::Unsupported {
+                reason: "process descriptors (pidfd_open) are not available: Linux 5.4 or newer is needed, outside sandboxes that \
+                         filter that call"
+                    .into(),
+            },
+            _ => SpawnError::io(CONTEXT)(error),
+        })?;
+        let arena = arena::family()?;
+        let event = || sys::fd::event().and_then(sys::fd::above_streams).map_err(SpawnError::io(CONTEXT));
+        let (poller, wake, notify) = (Poller::new().map_err(SpawnError::io(CONTEXT))?, event()?, event()?);
+        for (fd, token) in [(&wake, WAKE), (&notify, NOTIFY)] {
+            poller.add(fd.as_fd(), token).map_err(SpawnError::io(CONTEXT))?;
+        }
+        Ok(Supervisor {
+            arena,
+            pid: std::process::id(),
+            poller,
+            wake,
+            notify,
+            thread: OnceLock::new(),
+            jobs: Mutex::default(),
+            children: Mutex::default(),
+            fork_server: Mutex::default(),
+            rights: Mutex::default(),
+            on_notify: Mutex::default(),
+        })
+    }
+
+    fn family_fds(&self) -> FamilyFds {
+        FamilyFds::new(self.arena, &self.notify)
+    }
+
+    fn start(&self, spec: &mut ChildSpec, owner: Owner) -> Result<Arc<ChildHandle>, SpawnError> {
+        let launch = Launch::new(spec, owner)?;
+        if let Some(slot) = self.arena.slots().get(owner) {
+            slot.set_name(&spec.name);
+            slot.boot.store(spec.boot.raw(), Ordering::Relaxed);
+        }
+        let started = match effective_method(spec.method) {
+            StartMethod::Spawn => self.spawn(launch, proc::rights().map(|(rights, _)| rights))?,
+            StartMethod::ForkServer => self.copy(launch)?,
+        };
+        self.watch(spec, owner, started)
+    }
+
+    /// Starts the child by executing this program anew.
+    fn spawn(&self, mut launch: Launch, rights: Option<Rights>) -> Result<Started, SpawnError> {
+        let family = self.family_fds();
+        if self.thread_has(&rights) {
+            return self.on_thread(move |_| launch.exec(family).map(|spawned| (spawned, launch.lifeline.writer)));
+        }
+        // Credentials, seccomp filters and namespaces belong to threads. What this one gave up, its child must not get back: so it makes the
+        // child itself, which then hangs on its pipe alone, as this thread may end before.
+        launch.boot.thread_is_permanent = false;
+        launch.exec(family).map(|spawned| (spawned, launch.lifeline.writer))
+    }
+
+    /// Has the supervisor's thread the rights of the caller?
+    fn thread_has(&self, rights: &Option<Rights>) -> bool {
+        if rights.is_none() || *lock(&self.rights) == *rights {
+            return true;
+        }
+        let now = self.on_thread(|_| proc::rights().map(|(rights, _)| rights));
+        let same = now == *rights;
+        *lock(&self.rights) = now;
+        same
+    }
+
+    /// Starts the child by having the fork server copy itself.
+    fn copy(&self, mut launch: Launch) -> Result<Started, SpawnError> {
+        let state = proc::rights();
+        let (rights, umask) = state.map_or((None, None), |(rights, umask)| (Some(rights), Some(umask)));
+        launch.add_process_state(umask)?;
+        let mut last = String::new();
+        for _ in 0..FORK_SERVER_TRIES {
+            if lock(&self.fork_server).is_none() {
+                self.on_thread(Supervisor::ensure_fork_server)?;
+            }
+            let mut server = lock(&self.fork_server);
+            let Some(present) = &*server else { continue };
+            if present.rights != rights {
+                self.discard_fork_server(&mut server);
+                drop(server);
+                if !self.thread_has(&rights) {
+                    return self.spawn(launch, rights);
+                }
+                continue;
+            }
+            match present.request(&mut launch) {
+                Ok(spawned) => return Ok((spawned, launch.lifeline.writer)),
+                Err(Refused::Unable) => {
+                    drop(server);
+                    launch.boot.env = None;
+                    return self.spawn(launch, rights);
+                }
+                Err(Refused::Failed(error)) => return Err(error),
+                Err(Refused::Gone) => last = self.discard_fork_server(&mut server),
+            }
+        }
+        Err(SpawnError::ForkServer { reason: format!("ended {FORK_SERVER_TRIES} times before it made a child ({last})") })
+    }
+
+    fn ensure_fork_server(&self) -> Result<(), SpawnError> {
+        let mut server = lock(&self.fork_server);
+        if server.is_none() {
+            let started = ForkServer::start(self.family_fds())?;
+            self.poller.add(started.pidfd(), FORK_SERVER).map_err(SpawnError::io("watching the fork server"))?;
+            *server = Some(started);
+        }
+        Ok(())
+    }
+
+    /// Ends the fork server, if there is one; how it ended.
+    fn discard_fork_server(&self, server: &mut Option<ForkServer>) -> String {
+        let Some(server) = server.take() else { return String::new() };
+        _ = self.poller.remove(server.pidfd());
+        server.end().to_string()
+    }
+
+    /// From now on the child is seen to.
+    fn watch(
+        &self,
+        spec: &mut ChildSpec,
+        owner: Owner,
+        (Spawned { pid, pidfd }, lifeline): Started,
+    ) -> Result<Arc<ChildHandle>, SpawnError> {
+        if let Some(slot) = self.arena.slots().get(owner) {
+            slot.pid.store(pid, Ordering::Release);
+            // The child may be quicker, and say LIVE.
+            _ = slot.life_word().compare_exchange(
+                Life::Reserved as u32,
+                Life::Starting as u32,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+        }
+        let name = std::mem::take(&mut spec.name);
+        let handle = Arc::new(ChildHandle::new(owner, pid, pidfd, name, spec.daemon));
+        let entry = Entry { handle: handle.clone(), _lifeline: lifeline, on_death: spec.on_death.take() };
+        lock(&self.children).insert(owner.raw(), entry);
+        let added = handle.with_pidfd(|pidfd| self.poller.add(pidfd.as_fd(), owner.raw().into())).unwrap_or(Ok(()));
+        if let Err(error) = added {
+            // Out of kernel memory, or past fs.epoll.max_user_watches. Nobody would see it end: it must not be.
+            lock(&self.children).remove(&owner.raw());
+            _ = handle.kill();
+            handle.with_pidfd(|pidfd| {
+                _ = sys::fd::poll_readable(pidfd.as_fd(), None);
+                _ = sys::pidfd::reap(pidfd.as_fd());
+            });
+            return Err(SpawnError::io("watching a child")(error));
+        }
+        Ok(handle)
+    }
+
+    /// Runs `f` on the supervisor's thread, and waits for it.
+    fn on_thread<R: Send + 'static>(&self, f: impl FnOnce(&Supervisor) -> R + Send + 'static) -> R {
+        if is_this_thread() {
+            return f(self);
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        lock(&self.jobs).push_back(Box::new(move |supervisor| _ = sender.send(f(supervisor))));
+        sys::fd::event_set(self.wake.as_fd());
+        match receiver.recv() {
+            Ok(result) => result,
+            Err(_) => unreachable!("the supervisor's thread runs every job, and never ends"),
+        }
+    }
+
+    fn run(&self) -> ! {
+        std::mem::forget(sys::signal::block_all());
+        let mut tokens = Vec::new();
+        loop {
+            if self.poller.wait(&mut tokens).is_err() {
+                // Cannot happen to an open epoll descriptor; the program closed it under us. Going on would burn a CPU.
+                thread::park();
+            }
+            for &token in &tokens {
+                match token {
+                    WAKE => self.run_jobs(),
+                    NOTIFY => self.run_notified(),
+                    FORK_SERVER => self.fork_server_ended(),
+                    child => self.child_ready(child as u32),
+                }
+            }
+        }
+    }
+
+    fn run_jobs(&self) {
+        sys::fd::event_clear(self.wake.as_fd());
+        while let Some(job) = { lock(&self.jobs).pop_front() } {
+            job(self);
+        }
+    }
+
+    fn run_notified(&self) {
+        sys::fd::event_clear(self.notify.as_fd());
+        for f in &*lock(&self.on_notify) {
+            _ = catch_unwind(AssertUnwindSafe(f));
+        }
+    }
+
+    fn fork_server_ended(&self) {
+        let mut server = lock(&self.fork_server);
+        // Another may have been started since.
+        let ended = |server: &ForkServer| {
+            sys::fd::poll_readable(server.pidfd(), Some(std::time::Instant::now())).unwrap_or(true)
+        };
+        if server.as_ref().is_some_and(ended) {
+            self.discard_fork_server(&mut server);
+        }
+    }
+
+    /// A child's process descriptor says that it has ended.
+    fn child_ready(&self, raw: u32) {
+        let Some(handle) = lock(&self.children).get(&raw).map(|entry| entry.handle.clone()) else { return };
+        let reaped = handle.with_pidfd(|pidfd| {
+            let reaped = sys::pidfd::reap(pidfd.as_fd());
+            if !matches!(reaped, Ok(sys::pidfd::Reaped::Running)) {
+                _ = self.poller.remove(pidfd.as_fd());
+            }
+            (reaped, sys::pidfd::exit_info(pidfd.as_fd()))
+        });
+        let Some((reaped, info)) = reaped else { return };
+        let known = match reaped {
+            // A debugger sees it first. Polled again, not too often.
+            Ok(sys::pidfd::Reaped::Running) => return thread::sleep(Duration::from_millis(5)),
+            Ok(sys::pidfd::Reaped::Ended(status)) => Some(status),
+            Ok(sys::pidfd::Reaped::Stolen) | Err(_) => info,
+        };
+        let Some(mut entry) = lock(&self.children).remove(&raw) else { return };
+        let (status, note) = mourning::settle(self.arena, handle.owner(), known);
+        let death = Death { owner: handle.owner(), pid: handle.pid(), status, note };
+        handle.end(death.clone());
+        if let Some(on_death) = entry.on_death.take() {
+            // A panic in a callback is the callback's; the supervisor must go on.
+            _ = catch_unwind(AssertUnwindSafe(|| on_death(&death)));
+        }
+    }
+}
+
+impl std::fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Supervisor").field("pid", &self.pid).field("children", &lock(&self.children).len()).finish()
+    }
+}

@@ -1,0 +1,327 @@
+//! Descriptors: pairs, passing them on, waiting for them, and the signal that tells of a closed pipe.
+#![allow(unsafe_code)]
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Instant;
+
+/// The most descriptors that one message carries.
+pub(crate) const MAX_PASSED: usize = 12;
+
+/// `pipe2(O_CLOEXEC)`: reading end, writing end. Both are above 2, also where a standard stream is closed.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((above_streams(reader.into())?, above_streams(writer.into())?))
+}
+
+/// The descriptor itself, or a copy of it above 2.
+pub(crate) fn above_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
+    match fd.as_raw_fd() {
+        // SAFETY: fcntl on an open descriptor; on success the result is a new one.
+        0..=2 => unsafe {
+            let copy = libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3);
+            if copy < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(copy)) }
+        },
+        _ => Ok(fd),
+    }
+}
+
+/// `socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)`: keeps messages apart, and tells of the other end's closing.
+pub(crate) fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [0; 2];
+    // SAFETY: writes two integers; on success they are new descriptors which nobody else owns.
+    unsafe {
+        if libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0, fds.as_mut_ptr()) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok((OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])))
+    }
+}
+
+/// `eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)`.
+pub(crate) fn event() -> io::Result<OwnedFd> {
+    // SAFETY: takes integers; a result that is not negative is a new descriptor.
+    unsafe {
+        let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+    }
+}
+
+/// Sets an eventfd. Async-signal-safe. A full counter is as good as a set one.
+pub(crate) fn event_set(event: BorrowedFd<'_>) {
+    let one = 1u64.to_ne_bytes();
+    // SAFETY: reads eight bytes of a local.
+    unsafe { libc::write(event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+}
+
+/// Clears an eventfd.
+pub(crate) fn event_clear(event: BorrowedFd<'_>) {
+    let mut value = [0u8; 8];
+    // SAFETY: writes eight bytes to a local.
+    unsafe { libc::read(event.as_raw_fd(), value.as_mut_ptr().cast(), value.len()) };
+}
+
+const CONTROL: usize = 128;
+const _: () = assert!(size_of::<libc::cmsghdr>() + MAX_PASSED * size_of::<RawFd>() + 16 <= CONTROL);
+
+/// `sendmsg` of one message with descriptors attached.
+pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if fds.len() > MAX_PASSED {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    let mut control = [0u64; CONTROL / 8];
+    let data = [IoSlice::new(bytes)];
+    // SAFETY: the header's pointers are to locals that outlive the call; the control buffer is aligned for cmsghdr and large enough for
+    // MAX_PASSED descriptors (asserted above), so CMSG_FIRSTHDR is not null.
+    let sent = unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = data.as_ptr().cast_mut().cast();
+        message.msg_iovlen = 1;
+        if !fds.is_empty() {
+            let len = size_of_val(fds) as u32;
+            message.msg_control = control.as_mut_ptr().cast();
+            message.msg_controllen = libc::CMSG_SPACE(len) as _;
+            let header = libc::CMSG_FIRSTHDR(&message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(len) as _;
+            // BorrowedFd is a transparent wrapper of RawFd.
+            std::ptr::copy_nonoverlapping(fds.as_ptr().cast::<u8>(), libc::CMSG_DATA(header), len as usize);
+        }
+        retry(|| libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL))?
+    };
+    if sent == bytes.len() { Ok(()) } else { Err(io::Error::from(io::ErrorKind::WriteZero)) }
+}
+
+/// `recvmsg` of one message and its descriptors, which get close-on-exec. Zero bytes: the other end is closed.
+pub(crate) fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut control = [MaybeUninit::<u64>::uninit(); CONTROL / 8];
+    let mut data = [IoSliceMut::new(bytes)];
+    let mut fds = Vec::new();
+    // SAFETY: the header's pointers are to locals that outlive the call; the kernel says in msg_controllen how much it filled in, and
+    // the CMSG macros stay within that. Received descriptors are new ones which nobody else owns.
+    let (len, flags) = unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = data.as_mut_ptr().cast();
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = CONTROL as _;
+        let len = retry(|| libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC))?;
+        let mut header = libc::CMSG_FIRSTHDR(&message);
+        while !header.is_null() {
+            if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
+                let payload = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+                let first = libc::CMSG_DATA(header).cast::<RawFd>();
+                for index in 0..payload / size_of::<RawFd>() {
+                    fds.push(OwnedFd::from_raw_fd(first.add(index).read_unaligned()));
+                }
+            }
+            header = libc::CMSG_NXTHDR(&message, header);
+        }
+        (len, message.msg_flags)
+    };
+    if flags & libc::MSG_CTRUNC != 0 {
+        // The kernel drops descriptors that do not fit under this process's limit.
+        return Err(io::Error::from_raw_os_error(libc::EMFILE));
+    }
+    if flags & libc::MSG_TRUNC != 0 {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    Ok((len, fds))
+}
+
+fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        match call() {
+            ..0 => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+            n => return Ok(n as usize),
+        }
+    }
+}
+
+/// Waits until there is something to read or the other end is closed. `false`: the deadline passed.
+pub(crate) fn poll_readable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<bool> {
+    loop {
+        let timeout = match deadline {
+            None => -1,
+            // Rounded up: waking before the deadline would mean another turn.
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
+                left.min(i32::MAX as u128) as i32
+            }
+        };
+        let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one pollfd, a local.
+        match unsafe { libc::poll(&mut poll, 1, timeout) } {
+            ..0 => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+            0 if timeout == i32::MAX => {}
+            n => return Ok(n > 0),
+        }
+    }
+}
+
+/// Makes the kernel send this process `SIGKILL` as soon as the other end of the pipe is closed. Nothing may be written to the pipe after.
+///
+/// The pipe's open file description must be this process's alone: its owner is a property of that.
+pub(crate) fn die_with(pipe: BorrowedFd<'_>) -> io::Result<()> {
+    let fd = pipe.as_raw_fd();
+    // SAFETY: fcntl with integers on an open descriptor.
+    unsafe {
+        for (command, argument) in
+            [(libc::F_SETOWN, libc::getpid()), (F_SETSIG, libc::SIGKILL), (libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK)]
+        {
+            if libc::fcntl(fd, command, argument) < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Not in the libc crate for every target; the same number on all of Linux.
+const F_SETSIG: libc::c_int = 10;
+
+/// Takes a descriptor over by its number.
+///
+/// # Safety
+/// Requires that the descriptor, if it is open, is owned by nobody else in this process.
+pub(crate) unsafe fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl on a number; whether it is open is what is asked. Ownership: the caller's promise.
+    unsafe {
+        if libc::fcntl(fd, libc::F_GETFD) < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+    }
+}
+
+/// Sets close-on-exec.
+pub(crate) fn close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: fcntl with integers on an open descriptor.
+    if unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Makes `target` (0, 1 or 2) a copy of `fd`, without close-on-exec.
+pub(crate) fn install(fd: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
+    // SAFETY: dup2 on an open descriptor; the standard streams are owned by no OwnedFd.
+    if unsafe { libc::dup2(fd.as_raw_fd(), target) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A copy (close-on-exec, above 2) of a standard stream; `None` when it is closed.
+pub(crate) fn copy_of_stream(number: RawFd) -> io::Result<Option<OwnedFd>> {
+    // SAFETY: fcntl on a number; on success the result is a new descriptor.
+    unsafe {
+        let fd = libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3);
+        if fd >= 0 {
+            return Ok(Some(OwnedFd::from_raw_fd(fd)));
+        }
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() == Some(libc::EBADF) { Ok(None) } else { Err(error) }
+}
+
+/// Closes every descriptor above 2 that is not in `keep`.
+///
+/// # Safety
+/// Requires that nothing in the process uses or owns one of them.
+pub(crate) unsafe fn close_all_but(keep: &[RawFd]) {
+    let mut keep = keep.to_vec();
+    keep.push(2);
+    keep.sort_unstable();
+    keep.push(RawFd::MAX);
+    for pair in keep.windows(2) {
+        let (first, last) = (pair[0] as i64 + 1, pair[1] as i64 - 1);
+        if first <= last {
+            // SAFETY: the caller's promise.
+            unsafe { close_range(first as RawFd, last as RawFd) };
+        }
+    }
+}
+
+/// # Safety
+/// As for [`close_all_but`].
+unsafe fn close_range(first: RawFd, last: RawFd) {
+    // SAFETY: the caller's promise; numbers that are not open are skipped.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, first, last, 0) == 0 {
+            return;
+        }
+        // Before Linux 5.9, or filtered: one by one. What is open is listed in /proc; without it, all that the limit allows.
+        if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
+            let open: Vec<RawFd> =
+                entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+            open.into_iter().filter(|fd| (first..=last).contains(fd)).for_each(|fd| _ = libc::close(fd));
+        } else {
+            let limit = libc::sysconf(libc::_SC_OPEN_MAX).clamp(256, 1 << 20) as RawFd;
+            (first..=last.min(limit)).for_each(|fd| _ = libc::close(fd));
+        }
+    }
+}
+
+/// What `fd` is of: device and inode, where it is open.
+pub(crate) fn is_pipe(fd: RawFd) -> bool {
+    // SAFETY: fstat writes to a local, whose zeroed value is valid.
+    unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        libc::fstat(fd, &mut stat) == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFIFO
+    }
+}
+
+/// A set of descriptors to wait for, each with a number of ours: `epoll(7)`.
+#[derive(Debug)]
+pub(crate) struct Poller(OwnedFd);
+
+impl Poller {
+    pub(crate) fn new() -> io::Result<Poller> {
+        // SAFETY: takes an integer; a result that is not negative is a new descriptor.
+        unsafe {
+            let fd = libc::epoll_create1(libc::EPOLL_CLOEXEC);
+            if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(Poller(OwnedFd::from_raw_fd(fd))) }
+        }
+    }
+
+    /// Reports `token` whenever `fd` is readable.
+    pub(crate) fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
+        self.control(libc::EPOLL_CTL_ADD, fd, &mut event)
+    }
+
+    /// Forgets `fd`.
+    pub(crate) fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        self.control(libc::EPOLL_CTL_DEL, fd, &mut event)
+    }
+
+    fn control(&self, operation: libc::c_int, fd: BorrowedFd<'_>, event: &mut libc::epoll_event) -> io::Result<()> {
+        // SAFETY: both descriptors are open; the event is a valid reference.
+        if unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, fd.as_raw_fd(), event) } < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sleeps until something is readable; the tokens.
+    pub(crate) fn wait(&self, tokens: &mut Vec<u64>) -> io::Result<()> {
+        tokens.clear();
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
+        // SAFETY: the kernel writes at most as many events as the array has.
+        let count = retry(|| unsafe {
+            libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), events.len() as i32, -1) as isize
+        })?;
+        tokens.extend(events[..count].iter().map(|event| event.u64));
+        Ok(())
+    }
+}

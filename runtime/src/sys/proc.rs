@@ -1,0 +1,206 @@
+//! What the system says about this process: its program, its credentials, its limits, its CPUs.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+
+/// The path of this process's program; it opens the running file even when that was replaced or deleted.
+pub(crate) const SELF_EXE: &CStr = c"/proc/self/exe";
+
+/// Is /proc mounted?
+pub(crate) fn has_proc() -> bool {
+    fs::symlink_metadata("/proc/self/exe").is_ok()
+}
+
+/// The path that this program was started by, as the kernel noted it (`AT_EXECFN`).
+pub(crate) fn exec_path() -> Option<CString> {
+    // SAFETY: the value, where there is one, points to a C string that the kernel laid on the initial stack; it stays.
+    unsafe {
+        let address = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
+        (!address.is_null()).then(|| CStr::from_ptr(address).to_owned())
+    }
+}
+
+/// `open(path, O_PATH | O_CLOEXEC | flags)`.
+pub(crate) fn open_path(path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
+    // SAFETY: the path is a C string; a result that is not negative is a new descriptor.
+    unsafe {
+        let fd = libc::open(path.as_ptr(), libc::O_PATH | libc::O_CLOEXEC | flags);
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+    }
+}
+
+/// `fchdir`.
+pub(crate) fn change_directory(directory: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the descriptor is open.
+    check(unsafe { libc::fchdir(directory.as_raw_fd()) })
+}
+
+/// `getppid()`. Zero: the parent is outside this pid namespace.
+pub(crate) fn parent_pid() -> u32 {
+    std::os::unix::process::parent_id()
+}
+
+/// Sends `SIGKILL` to this process when the thread that made it ends.
+pub(crate) fn die_with_parent_thread() -> io::Result<()> {
+    // SAFETY: takes integers.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0, 0, 0) })
+}
+
+/// Names the calling thread, as `ps` and `top` show it: the first 15 bytes.
+pub(crate) fn set_thread_name(name: &str) {
+    let mut bytes = [0u8; 16];
+    let len = name.len().min(15);
+    bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+    // SAFETY: the kernel reads up to 16 bytes, which end in a zero.
+    unsafe { libc::prctl(libc::PR_SET_NAME, bytes.as_ptr(), 0, 0, 0) };
+}
+
+/// What a thread may do: compared between the thread that wants a child and the one that would make it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rights {
+    lines: Vec<u8>,
+    namespaces: [u64; NAMESPACES.len()],
+}
+
+const NAMESPACES: [&str; 8] = [
+    "/proc/thread-self/ns/mnt",
+    "/proc/thread-self/ns/net",
+    "/proc/thread-self/ns/uts",
+    "/proc/thread-self/ns/ipc",
+    "/proc/thread-self/ns/user",
+    "/proc/thread-self/ns/cgroup",
+    "/proc/thread-self/ns/pid_for_children",
+    "/proc/thread-self/ns/time_for_children",
+];
+
+/// The calling thread's rights and its umask. `None` where /proc does not tell.
+pub(crate) fn rights() -> Option<(Rights, u32)> {
+    const FIELDS: [&[u8]; 11] = [
+        b"Uid:", b"Gid:", b"Groups:", b"CapInh:", b"CapPrm:", b"CapEff:", b"CapBnd:", b"CapAmb:", b"NoNewPrivs:", b"Seccomp:",
+        b"Seccomp_filters:",
+    ];
+    let status = fs::read("/proc/thread-self/status").ok()?;
+    let mut lines = Vec::with_capacity(512);
+    let mut umask = None;
+    for line in status.split_inclusive(|&byte| byte == b'\n') {
+        if FIELDS.iter().any(|field| line.starts_with(field)) {
+            lines.extend_from_slice(line);
+        } else if let Some(value) = line.strip_prefix(b"Umask:") {
+            umask = u32::from_str_radix(std::str::from_utf8(value).ok()?.trim(), 8).ok();
+        }
+    }
+    // A namespace type that this kernel lacks is 0 on both sides.
+    let namespaces = NAMESPACES.map(|path| fs::metadata(path).map_or(0, |file| file.ino()));
+    Some((Rights { lines, namespaces }, umask?))
+}
+
+/// Is the calling thread the only one of its process? `false` where nothing tells.
+pub(crate) fn is_single_threaded() -> bool {
+    // SAFETY: takes an integer. With these flags the call changes nothing: it succeeds with one thread and fails with EINVAL with more.
+    if unsafe { libc::unshare(libc::CLONE_THREAD | libc::CLONE_SIGHAND | libc::CLONE_VM) } == 0 {
+        return true;
+    }
+    // Some containers filter unshare whatever its flags are.
+    let filtered = io::Error::last_os_error().raw_os_error() != Some(libc::EINVAL);
+    filtered && fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+}
+
+/// Sets the mask of permissions of new files.
+pub(crate) fn set_umask(mask: u32) {
+    // SAFETY: takes an integer.
+    unsafe { libc::umask(mask as libc::mode_t) };
+}
+
+/// The CPUs that the calling thread may use, one bit each.
+pub(crate) type Cpus = [u64; 16];
+
+/// `sched_getaffinity`. `None` on a machine with more than 1,024 CPUs.
+pub(crate) fn cpus() -> Option<Cpus> {
+    let mut cpus = [0u64; 16];
+    // SAFETY: the kernel writes at most the size given.
+    let len = unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size_of::<Cpus>(), cpus.as_mut_ptr()) };
+    (len > 0).then_some(cpus)
+}
+
+/// `sched_setaffinity`.
+pub(crate) fn set_cpus(cpus: &Cpus) -> io::Result<()> {
+    // SAFETY: the kernel reads at most the size given.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of::<Cpus>(), cpus.as_ptr()) } as i32)
+}
+
+/// How the calling thread is scheduled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Scheduling {
+    pub(crate) policy: i32,
+    pub(crate) priority: i32,
+    pub(crate) nice: i32,
+}
+
+/// The calling thread's scheduling.
+pub(crate) fn scheduling() -> Scheduling {
+    // SAFETY: the calls take integers and write to one local.
+    unsafe {
+        let mut parameter: libc::sched_param = std::mem::zeroed();
+        libc::syscall(libc::SYS_sched_getparam, 0, &raw mut parameter);
+        let policy = libc::syscall(libc::SYS_sched_getscheduler, 0).max(0) as i32;
+        let nice = libc::getpriority(libc::PRIO_PROCESS, 0);
+        Scheduling { policy, priority: parameter.sched_priority, nice }
+    }
+}
+
+/// Sets the calling thread's policy and niceness, where they differ.
+pub(crate) fn set_scheduling(wanted: Scheduling) -> io::Result<()> {
+    let now = scheduling();
+    // SAFETY: the calls take integers and read one local.
+    unsafe {
+        if (wanted.policy, wanted.priority) != (now.policy, now.priority) {
+            let mut parameter: libc::sched_param = std::mem::zeroed();
+            parameter.sched_priority = wanted.priority;
+            check(libc::syscall(libc::SYS_sched_setscheduler, 0, wanted.policy, &raw const parameter) as i32)?;
+        }
+        if wanted.nice != now.nice {
+            check(libc::setpriority(libc::PRIO_PROCESS, 0, wanted.nice))?;
+        }
+    }
+    Ok(())
+}
+
+/// How many resource limits Linux has.
+pub(crate) const LIMITS: usize = 16;
+
+/// A resource limit: soft, hard.
+pub(crate) type Limit = (u64, u64);
+
+/// `getrlimit` of resource `number`.
+pub(crate) fn limit(number: usize) -> io::Result<Limit> {
+    let mut value = [0u64; 2];
+    // SAFETY: the kernel writes two 64-bit words.
+    check(unsafe {
+        libc::syscall(libc::SYS_prlimit64, 0, number, std::ptr::null::<u64>(), value.as_mut_ptr()) as i32
+    })?;
+    Ok((value[0], value[1]))
+}
+
+/// `setrlimit` of resource `number`.
+pub(crate) fn set_limit(number: usize, (soft, hard): Limit) -> io::Result<()> {
+    let value = [soft, hard];
+    // SAFETY: the kernel reads two 64-bit words.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, number, value.as_ptr(), std::ptr::null_mut::<u64>()) as i32 })
+}
+
+/// Makes the out-of-memory killer prefer this process to its parent.
+pub(crate) fn offer_to_oom_killer() {
+    // Best effort: /proc may be missing or read-only.
+    let file = "/proc/self/oom_score_adj";
+    if let Some(now) = fs::read_to_string(file).ok().and_then(|text| text.trim().parse::<i32>().ok()) {
+        _ = fs::write(file, (now + 100).min(1000).to_string());
+    }
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

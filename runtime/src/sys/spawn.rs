@@ -1,0 +1,132 @@
+//! Starting a program in a child process at a price that does not depend on the parent's size.
+//!
+//! This is `posix_spawn` by hand, for three things it cannot do: the process descriptor comes with the process (a pid looked up
+//! afterwards may be another process when somebody else reaps), the parent-death signal is set before the program starts, and
+//! close-on-exec is cleared in the child only.
+//!
+//! Between clone and exec the child shares the parent's memory while the calling thread is suspended (`CLONE_VM | CLONE_VFORK`). So it
+//! runs on a stack of its own, allocates nothing, takes no lock, and no signal handler may run in it: all signals are blocked.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use crate::Signal;
+use crate::sys::{pidfd, signal};
+
+/// What to run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Program<'a> {
+    /// A path.
+    Path(&'a CStr),
+    /// An open descriptor, for systems without /proc.
+    Fd(BorrowedFd<'a>),
+}
+
+/// A child process and the descriptor that names it.
+#[derive(Debug)]
+pub(crate) struct Spawned {
+    pub(crate) pid: u32,
+    pub(crate) pidfd: OwnedFd,
+}
+
+/// How to run it.
+#[derive(Debug)]
+pub(crate) struct Exec<'a> {
+    pub(crate) program: Program<'a>,
+    pub(crate) argv: &'a [CString],
+    pub(crate) envp: &'a [CString],
+    /// Descriptors that the child keeps, under the same numbers.
+    pub(crate) keep: &'a [BorrowedFd<'a>],
+    /// Sent to the child when the calling *thread* ends.
+    pub(crate) parent_death: Option<Signal>,
+}
+
+/// What the child sees of the parent's memory.
+struct Shared {
+    program: Result<*const c_char, c_int>,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+    keep: *const c_int,
+    keep_len: usize,
+    parent_death: c_int,
+    error: c_int,
+}
+
+const STACK: usize = 64 * 1024;
+
+/// Runs the program; returns when it has started or failed to.
+pub(crate) fn exec(exec: &Exec<'_>) -> io::Result<Spawned> {
+    let pointers =
+        |strings: &[CString]| strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<*const c_char>>();
+    let (argv, envp) = (pointers(exec.argv), pointers(exec.envp));
+    let keep: Vec<c_int> = exec.keep.iter().map(|fd| fd.as_raw_fd()).collect();
+    let mut shared = Shared {
+        program: match exec.program {
+            Program::Path(path) => Ok(path.as_ptr()),
+            Program::Fd(fd) => Err(fd.as_raw_fd()),
+        },
+        argv: argv.as_ptr(),
+        envp: envp.as_ptr(),
+        keep: keep.as_ptr(),
+        keep_len: keep.len(),
+        parent_death: exec.parent_death.map_or(0, Signal::as_raw),
+        error: 0,
+    };
+    let mut stack = vec![std::mem::MaybeUninit::<u128>::uninit(); STACK / size_of::<u128>()];
+    let mut fd: c_int = -1;
+    let blocked = signal::block_all();
+    // SAFETY: the stack grows down from the end of an allocation that outlives the call, as CLONE_VFORK suspends this thread until the
+    // child has exec'd or exited; the same holds for `shared` and what it points to. All signals are blocked. CLONE_PIDFD stores the
+    // descriptor through the parent-tid argument.
+    let pid = unsafe {
+        let top = stack.as_mut_ptr().add(stack.len()).cast::<c_void>();
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+        libc::clone(child, top, flags, (&raw mut shared).cast(), &raw mut fd)
+    };
+    let failed = io::Error::last_os_error();
+    drop(blocked);
+    if pid < 0 {
+        return Err(failed);
+    }
+    // SAFETY: clone succeeded with CLONE_PIDFD, so `fd` is a new descriptor which nobody else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: a plain read; volatile because the child wrote it behind the compiler's back.
+    match unsafe { (&raw const shared.error).read_volatile() } {
+        0 => Ok(Spawned { pid: pid as u32, pidfd }),
+        error => {
+            // It is between its error and its exit: wait for that, leave no zombie.
+            crate::sys::fd::poll_readable(std::os::fd::AsFd::as_fd(&pidfd), None)?;
+            pidfd::reap(std::os::fd::AsFd::as_fd(&pidfd))?;
+            Err(io::Error::from_raw_os_error(error))
+        }
+    }
+}
+
+/// Runs in the child, on the small stack, with the parent's memory.
+extern "C" fn child(shared: *mut c_void) -> c_int {
+    // SAFETY: `shared` is the `Shared` of `exec` above, whose pointers stay valid while that call is suspended. Only system calls are made.
+    unsafe {
+        let shared = shared.cast::<Shared>();
+        if (*shared).parent_death != 0 {
+            libc::prctl(libc::PR_SET_PDEATHSIG, (*shared).parent_death as libc::c_ulong, 0, 0, 0);
+        }
+        for index in 0..(*shared).keep_len {
+            libc::fcntl(*(*shared).keep.add(index), libc::F_SETFD, 0);
+        }
+        match (*shared).program {
+            Ok(path) => libc::execve(path, (*shared).argv, (*shared).envp),
+            Err(fd) => libc::syscall(
+                libc::SYS_execveat,
+                fd,
+                c"".as_ptr(),
+                (*shared).argv,
+                (*shared).envp,
+                libc::AT_EMPTY_PATH,
+            ) as c_int,
+        };
+        (&raw mut (*shared).error).write_volatile(*libc::__errno_location());
+        libc::_exit(127)
+    }
+}
