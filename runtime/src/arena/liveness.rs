@@ -29,6 +29,12 @@ impl Arena {
         }
     }
 
+    /// The pid, as this process sees it, of the process that is alive as `owner`. 0: it is in a pid namespace that cannot be seen from here.
+    pub(crate) fn liveness_holder(&self, owner: Owner) -> Option<u32> {
+        self.slots().get(owner)?;
+        lock::holder(self.locks.as_fd(), owner.slot() as u32).ok()?
+    }
+
     /// Whether the process `owner` is alive. `true` if that cannot be told, as then nothing of it may be touched.
     pub(crate) fn is_alive(&self, owner: Owner) -> bool {
         if self.me() == owner {

@@ -188,6 +188,12 @@ impl<'a> Slots<'a> {
         note.kind.store(kind, Ordering::Release);
     }
 
+    /// The kind of the note that a process left, which is not 0. Async-signal-safe.
+    pub(crate) fn note_kind(self, owner: Owner) -> Option<u32> {
+        self.get(owner)?;
+        Some(self.0.map.note(owner.slot()).kind.load(Ordering::Acquire)).filter(|kind| *kind != 0)
+    }
+
     /// The note of a process: its kind, which is not 0, and its text.
     pub(crate) fn read_note(self, owner: Owner) -> Option<(u32, Vec<u8>)> {
         self.get(owner)?;

@@ -72,7 +72,8 @@ pub(crate) fn fingerprint() -> u64 {
         if header.kind != PT_NOTE {
             continue;
         }
-        let load_address = headers().iter().find(|header| header.kind == 1 && header.offset == 0).map_or(0, |h| h.address);
+        let load_address =
+            headers().iter().find(|header| header.kind == 1 && header.offset == 0).map_or(0, |h| h.address);
         // SAFETY: a note segment is part of a loaded, read-only segment; its address counts from where the file was linked to start.
         let notes = unsafe {
             let start = (&raw const ELF).cast::<u8>().wrapping_add((header.address - load_address) as usize);

@@ -134,11 +134,7 @@ fn work(boot: &Boot, fds: Inherited) -> ! {
 }
 
 /// Gives this process what the parent's thread has or the caller asked for.
-fn set_up(
-    boot: &Boot,
-    directory: Option<OwnedFd>,
-    streams: Vec<OwnedFd>,
-) -> Result<(), (&'static str, io::Error)> {
+fn set_up(boot: &Boot, directory: Option<OwnedFd>, streams: Vec<OwnedFd>) -> Result<(), (&'static str, io::Error)> {
     sys::proc::set_thread_name(&boot.name);
     set_up_streams(boot, &streams).map_err(|error| ("its standard streams could not be set", error))?;
     drop(streams);

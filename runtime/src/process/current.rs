@@ -114,7 +114,10 @@ pub fn parent() -> Option<ProcessInfo> {
 /// assert!(offspring::process::active_children().is_empty());
 /// ```
 pub fn active_children() -> Vec<ProcessInfo> {
-    supervisor::children().into_iter().map(|child| ProcessInfo { pid: child.pid(), name: child.name().to_owned(), daemon: child.is_daemon() }).collect()
+    supervisor::children()
+        .into_iter()
+        .map(|child| ProcessInfo { pid: child.pid(), name: child.name().to_owned(), daemon: child.is_daemon() })
+        .collect()
 }
 
 /// How many CPUs this process may use: by its affinity and its cgroup's quota, at least 1.

@@ -99,7 +99,9 @@ impl SpawnError {
     /// The kind of this failure.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            SpawnError::Recursion { .. } | SpawnError::NotInitialized | SpawnError::ForkServer { .. } => ErrorKind::Spawn,
+            SpawnError::Recursion { .. } | SpawnError::NotInitialized | SpawnError::ForkServer { .. } => {
+                ErrorKind::Spawn
+            }
             SpawnError::Limit { .. } => ErrorKind::Limit,
             SpawnError::OutOfMemory { .. } => ErrorKind::OutOfMemory,
             SpawnError::InvalidInput { .. } | SpawnError::Directory { .. } => ErrorKind::InvalidInput,
@@ -120,7 +122,8 @@ impl SpawnError {
                 Some(libc::EAGAIN) => "no more processes are allowed: raise `ulimit -u` or the cgroup's pids.max",
                 Some(libc::ENOMEM) => "the system has no memory for another process",
                 Some(libc::ENOSYS) => {
-                    let reason = format!("{context}: Linux 5.4 or newer is needed, and a sandbox that lets its calls pass");
+                    let reason =
+                        format!("{context}: Linux 5.4 or newer is needed, and a sandbox that lets its calls pass");
                     return SpawnError::Unsupported { reason };
                 }
                 _ => return SpawnError::Io { context, source },

@@ -77,7 +77,8 @@ fn end_children() {
 
 /// One line on stderr: a program that does not end by itself should say why.
 fn say_what_it_waits_for(children: &[Arc<ChildHandle>]) {
-    let names: Vec<String> = children.iter().take(8).map(|child| format!("{} ({})", child.name(), child.pid())).collect();
+    let names: Vec<String> =
+        children.iter().take(8).map(|child| format!("{} ({})", child.name(), child.pid())).collect();
     let more = if children.len() > 8 { ", ..." } else { "" };
     let line = format!(
         "offspring: the program has ended and waits for {} of its processes: {}{more}\n",

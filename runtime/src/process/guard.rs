@@ -30,7 +30,9 @@ pub(crate) fn check() -> Result<(), SpawnError> {
     if entry::is_armed() {
         Ok(())
     } else if build::in_main_program() {
-        refuse("the linker left the entry of `offspring` out of this program (its `.init_array` hook did not run)".into())
+        refuse(
+            "the linker left the entry of `offspring` out of this program (its `.init_array` hook did not run)".into(),
+        )
     } else {
         Err(SpawnError::NotInitialized)
     }

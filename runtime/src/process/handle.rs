@@ -48,10 +48,7 @@ pub(crate) struct ChildHandle {
 }
 
 enum State {
-    Running {
-        pidfd: OwnedFd,
-        ropes: Vec<Rope>,
-    },
+    Running { pidfd: OwnedFd, ropes: Vec<Rope> },
     Ended(Death),
 }
 

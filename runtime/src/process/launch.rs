@@ -123,7 +123,8 @@ impl Launch {
         }
         for (number, stream) in (0..).zip(&mut self.streams) {
             if stream.is_none() {
-                *stream = sys::fd::copy_of_stream(number).map_err(SpawnError::io("copying a standard stream for a child"))?;
+                *stream =
+                    sys::fd::copy_of_stream(number).map_err(SpawnError::io("copying a standard stream for a child"))?;
                 if stream.is_none() {
                     self.boot.fds.streams[number as usize] = StreamSource::Closed;
                 }
@@ -163,7 +164,12 @@ pub(crate) const NO_FDS: BootFds = BootFds {
 };
 
 /// Executes this program as the child that `boot` describes.
-pub(crate) fn exec(boot: &mut Boot, family: FamilyFds, lifeline: &Lifeline, env: &Environment) -> Result<Spawned, SpawnError> {
+pub(crate) fn exec(
+    boot: &mut Boot,
+    family: FamilyFds,
+    lifeline: &Lifeline,
+    env: &Environment,
+) -> Result<Spawned, SpawnError> {
     const CONTEXT: &str = "starting a child process";
     let FamilyFds { memory, locks, notify } = family;
     boot.fds = BootFds { memory, locks, notify, ..boot.fds };
@@ -213,7 +219,9 @@ fn program_file() -> Result<&'static OwnedFd, SpawnError> {
         reason: "/proc is not mounted, and the kernel does not say where this program is: mount /proc".into(),
     })?;
     let file = proc::open_path(&path, 0).map_err(|error| SpawnError::Unsupported {
-        reason: format!("/proc is not mounted, and the program's file {path:?} cannot be opened ({error}): mount /proc"),
+        reason: format!(
+            "/proc is not mounted, and the program's file {path:?} cannot be opened ({error}): mount /proc"
+        ),
     })?;
     Ok(FILE.get_or_init(|| file))
 }

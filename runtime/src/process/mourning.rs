@@ -97,9 +97,7 @@ fn verdict(status: ExitStatus, note: Option<&Note>) -> Verdict {
 fn encode(status: ExitStatus) -> u64 {
     match status {
         ExitStatus::Exited(code) => 1 + code as u32 as u64,
-        ExitStatus::Signaled { signal, core_dumped } => {
-            1 << 33 | u64::from(core_dumped) << 34 | signal.as_raw() as u64
-        }
+        ExitStatus::Signaled { signal, core_dumped } => 1 << 33 | u64::from(core_dumped) << 34 | signal.as_raw() as u64,
         ExitStatus::Unknown => 1 << 35,
     }
 }

@@ -95,7 +95,9 @@ pub(crate) fn start(mut spec: ChildSpec) -> Result<Arc<ChildHandle>, SpawnError>
 
 /// The children that are not known to have ended.
 pub(crate) fn children() -> Vec<Arc<ChildHandle>> {
-    let Some(supervisor) = INSTANCE.get().filter(|supervisor| supervisor.pid == std::process::id()) else { return vec![] };
+    let Some(supervisor) = INSTANCE.get().filter(|supervisor| supervisor.pid == std::process::id()) else {
+        return vec![];
+    };
     lock(&supervisor.children).values().map(|entry| entry.handle.clone()).collect()
 }
 
@@ -240,7 +242,9 @@ impl Supervisor {
                 Err(Refused::Gone) => last = self.discard_fork_server(&mut server),
             }
         }
-        Err(SpawnError::ForkServer { reason: format!("ended {FORK_SERVER_TRIES} times before it made a child ({last})") })
+        Err(SpawnError::ForkServer {
+            reason: format!("ended {FORK_SERVER_TRIES} times before it made a child ({last})"),
+        })
     }
 
     fn ensure_fork_server(&self) -> Result<(), SpawnError> {

@@ -178,9 +178,11 @@ pub(crate) fn die_with(pipe: BorrowedFd<'_>) -> io::Result<()> {
     let fd = pipe.as_raw_fd();
     // SAFETY: fcntl with integers on an open descriptor.
     unsafe {
-        for (command, argument) in
-            [(libc::F_SETOWN, libc::getpid()), (F_SETSIG, libc::SIGKILL), (libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK)]
-        {
+        for (command, argument) in [
+            (libc::F_SETOWN, libc::getpid()),
+            (F_SETSIG, libc::SIGKILL),
+            (libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK),
+        ] {
             if libc::fcntl(fd, command, argument) < 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -260,8 +262,7 @@ unsafe fn close_range(first: RawFd, last: RawFd) {
         }
         // Before Linux 5.9, or filtered: one by one. What is open is listed in /proc; without it, all that the limit allows.
         if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
-            let open: Vec<RawFd> =
-                entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+            let open: Vec<RawFd> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
             open.into_iter().filter(|fd| (first..=last).contains(fd)).for_each(|fd| _ = libc::close(fd));
         } else {
             let limit = libc::sysconf(libc::_SC_OPEN_MAX).clamp(256, 1 << 20) as RawFd;

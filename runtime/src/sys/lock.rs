@@ -31,12 +31,17 @@ pub(crate) fn take(fd: BorrowedFd<'_>, offset: u32) -> io::Result<bool> {
     }
 }
 
-/// `F_GETLK`: whether a process other than this one has byte `offset`.
-pub(crate) fn is_taken(fd: BorrowedFd<'_>, offset: u32) -> io::Result<bool> {
+/// `F_GETLK`: the pid of the process other than this one that has byte `offset`, as this process's pid namespace numbers it.
+pub(crate) fn holder(fd: BorrowedFd<'_>, offset: u32) -> io::Result<Option<u32>> {
     let mut lock = byte(libc::F_WRLCK, offset);
     // SAFETY: `lock` is writable for the call.
     if unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETLK, &mut lock) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+    Ok((i32::from(lock.l_type) != libc::F_UNLCK).then_some(lock.l_pid as u32))
+}
+
+/// Whether a process other than this one has byte `offset`.
+pub(crate) fn is_taken(fd: BorrowedFd<'_>, offset: u32) -> io::Result<bool> {
+    holder(fd, offset).map(|holder| holder.is_some())
 }

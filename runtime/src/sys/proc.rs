@@ -80,7 +80,16 @@ const NAMESPACES: [&str; 8] = [
 /// The calling thread's rights and its umask. `None` where /proc does not tell.
 pub(crate) fn rights() -> Option<(Rights, u32)> {
     const FIELDS: [&[u8]; 11] = [
-        b"Uid:", b"Gid:", b"Groups:", b"CapInh:", b"CapPrm:", b"CapEff:", b"CapBnd:", b"CapAmb:", b"NoNewPrivs:", b"Seccomp:",
+        b"Uid:",
+        b"Gid:",
+        b"Groups:",
+        b"CapInh:",
+        b"CapPrm:",
+        b"CapEff:",
+        b"CapBnd:",
+        b"CapAmb:",
+        b"NoNewPrivs:",
+        b"Seccomp:",
         b"Seccomp_filters:",
     ];
     let status = fs::read("/proc/thread-self/status").ok()?;

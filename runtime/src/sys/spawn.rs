@@ -58,8 +58,9 @@ const STACK: usize = 64 * 1024;
 
 /// Runs the program; returns when it has started or failed to.
 pub(crate) fn exec(exec: &Exec<'_>) -> io::Result<Spawned> {
-    let pointers =
-        |strings: &[CString]| strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<*const c_char>>();
+    let pointers = |strings: &[CString]| {
+        strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<*const c_char>>()
+    };
     let (argv, envp) = (pointers(exec.argv), pointers(exec.envp));
     let keep: Vec<c_int> = exec.keep.iter().map(|fd| fd.as_raw_fd()).collect();
     let mut shared = Shared {
@@ -117,14 +118,10 @@ extern "C" fn child(shared: *mut c_void) -> c_int {
         }
         match (*shared).program {
             Ok(path) => libc::execve(path, (*shared).argv, (*shared).envp),
-            Err(fd) => libc::syscall(
-                libc::SYS_execveat,
-                fd,
-                c"".as_ptr(),
-                (*shared).argv,
-                (*shared).envp,
-                libc::AT_EMPTY_PATH,
-            ) as c_int,
+            Err(fd) => {
+                libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), (*shared).argv, (*shared).envp, libc::AT_EMPTY_PATH)
+                    as c_int
+            }
         };
         (&raw mut (*shared).error).write_volatile(*libc::__errno_location());
         libc::_exit(127)
