@@ -75,6 +75,29 @@ impl Arena {
         Ok(Arena(arena::create(len, budget)?))
     }
 
+    /// A new arena as a stage for the single-step killer: several members live in this single-threaded process at once
+    /// ([`Arena::join_stage`]), forks of it have all of them, and a member is alive until [`Arena::set_dead`].
+    pub fn create_stage(len: usize, budget: u64) -> Result<Arena, Refused> {
+        Ok(Arena(arena::create_stage(len, budget)?))
+    }
+
+    /// One more member in a stage. It has private memory of its own, as in a process of its own.
+    pub fn join_stage(self, me: Member) -> Result<Arena, Refused> {
+        Ok(Arena(arena::open_stage(self.clone_fds()?, me.0)?))
+    }
+
+    /// Where the mapping begins, its length, and at which offset payloads begin.
+    pub fn mapping(self) -> (*mut u8, usize, usize) {
+        self.0.mapping()
+    }
+
+    /// Says that `member` died, as the kernel and its supervisor would.
+    pub fn set_dead(self, member: Member) {
+        if let Some(slot) = self.0.slots().get(member.0) {
+            slot.set_life(arena::Life::Dead);
+        }
+    }
+
     /// The family's arena.
     pub fn family() -> Result<Arena, Refused> {
         Ok(Arena(arena::family()?))
@@ -82,12 +105,15 @@ impl Arena {
 
     /// This process's own part in the arena, in a fork of a process that has `self`.
     pub fn attach(self, me: Member) -> Result<Arena, Refused> {
+        Ok(Arena(arena::open(self.clone_fds()?, me.0)?))
+    }
+
+    fn clone_fds(self) -> Result<arena::ArenaFds, Refused> {
         let (memfd, locks) = self.0.fds();
         let clone = |fd: std::os::fd::BorrowedFd<'_>| {
             fd.try_clone_to_owned().map_err(|error| Refused { kind: ErrorKind::Io, text: error.to_string() })
         };
-        let fds = arena::ArenaFds { memfd: clone(memfd)?, locks: clone(locks)? };
-        Ok(Arena(arena::open(fds, me.0)?))
+        Ok(arena::ArenaFds { memfd: clone(memfd)?, locks: clone(locks)? })
     }
 
     pub fn me(self) -> Member {
@@ -160,6 +186,11 @@ impl Arena {
     /// Claims this thread's record, so that a sweep does not begin with that.
     pub fn claim_thread(self) -> Result<u32, Refused> {
         Ok(self.0.thread()?.id.raw())
+    }
+
+    /// Returns this thread's record, as the end of the thread does.
+    pub fn return_thread(self) {
+        self.0.return_current_thread();
     }
 
     pub fn lock_granules(self) -> Result<GranuleLock, Refused> {

@@ -84,8 +84,29 @@ fn usual_len() -> usize {
     wanted.checked_next_power_of_two().unwrap_or(LEN_MAX).clamp(LEN_USUAL, LEN_MAX)
 }
 
+/// Where a member lives, which decides what it needs against forks and for its liveness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Habitat {
+    /// In a process of its own, as always.
+    Process,
+    /// Beside others in a single-threaded process that is forked on purpose: forks keep the mapping, and who is alive is told
+    /// by the lives of the slots.
+    #[cfg(feature = "testing")]
+    Stage,
+}
+
 /// Creates an arena of at most `len` bytes (a power of two) as the root of a new family.
 pub(crate) fn create(len: usize, budget: u64) -> Result<&'static Arena, ArenaError> {
+    create_in(len, budget, Habitat::Process)
+}
+
+/// As [`create`], as the first member in a stage.
+#[cfg(feature = "testing")]
+pub(crate) fn create_stage(len: usize, budget: u64) -> Result<&'static Arena, ArenaError> {
+    create_in(len, budget, Habitat::Stage)
+}
+
+fn create_in(len: usize, budget: u64, habitat: Habitat) -> Result<&'static Arena, ArenaError> {
     let memfd = mem::memfd(c"offspring").map_err(ArenaError::io("creating the family's shared memory"))?;
     let locks = mem::memfd(c"offspring-locks").map_err(ArenaError::io("creating the family's liveness locks"))?;
     let (base, layout) = map_what_fits(&memfd, len)?;
@@ -106,11 +127,21 @@ pub(crate) fn create(len: usize, budget: u64) -> Result<&'static Arena, ArenaErr
     slot.generation.store(1, Ordering::Relaxed);
     slot.pid.store(std::process::id(), Ordering::Relaxed);
     slot.life.store(Life::Live as u32, Ordering::Release);
-    join(map, ArenaFds { memfd, locks }, me)
+    join(map, ArenaFds { memfd, locks }, me, habitat)
 }
 
 /// Attaches an existing arena as `me`.
 pub(crate) fn open(fds: ArenaFds, me: Owner) -> Result<&'static Arena, ArenaError> {
+    open_in(fds, me, Habitat::Process)
+}
+
+/// As [`open`], as another member in a stage.
+#[cfg(feature = "testing")]
+pub(crate) fn open_stage(fds: ArenaFds, me: Owner) -> Result<&'static Arena, ArenaError> {
+    open_in(fds, me, Habitat::Stage)
+}
+
+fn open_in(fds: ArenaFds, me: Owner, habitat: Habitat) -> Result<&'static Arena, ArenaError> {
     const WHAT: &str = "the shared memory handed to this process";
     let len = mem::len(fds.memfd.as_fd()).map_err(ArenaError::io("measuring the family's shared memory"))?;
     let sealed = mem::is_sealed(fds.memfd.as_fd()).map_err(ArenaError::io("examining the family's shared memory"))?;
@@ -129,7 +160,7 @@ pub(crate) fn open(fds: ArenaFds, me: Owner) -> Result<&'static Arena, ArenaErro
         unsafe { mem::unmap(base, map.layout.len) };
         return Err(ArenaError::Foreign { what: WHAT });
     }
-    join(map, fds, me)
+    join(map, fds, me, habitat)
 }
 
 /// Maps `len` bytes, or half of it as often as limits of address space and file size demand.
@@ -157,21 +188,39 @@ fn map_what_fits(memfd: &OwnedFd, len: usize) -> Result<(NonNull<u8>, Layout), A
 }
 
 /// Makes this process `me` in a mapping.
-fn join(map: Map, fds: ArenaFds, me: Owner) -> Result<&'static Arena, ArenaError> {
+fn join(map: Map, fds: ArenaFds, me: Owner, habitat: Habitat) -> Result<&'static Arena, ArenaError> {
     const CONTEXT: &str = "keeping the family's shared memory out of forks";
     let id = map.head().id.load(Ordering::Relaxed);
     let len = map.layout.len;
     // SAFETY: the whole mapping is ours. A refusal only means larger core dumps.
     let _ = unsafe { mem::advise(map.base(), len, Advice::DontDump) };
-    // SAFETY: as above.
-    unsafe { mem::advise(map.base(), len, Advice::DontFork) }.map_err(ArenaError::io(CONTEXT))?;
-    let page = mem::map_wiped_on_fork(4096).map_err(ArenaError::io(CONTEXT))?;
-    // SAFETY: a fresh private page, aligned, zeroed, never unmapped; nobody else knows it.
-    let here: &'static AtomicU32 = unsafe { page.cast().as_ref() };
+    let here = match habitat {
+        Habitat::Process => {
+            // SAFETY: as above.
+            unsafe { mem::advise(map.base(), len, Advice::DontFork) }.map_err(ArenaError::io(CONTEXT))?;
+            let page = mem::map_wiped_on_fork(4096).map_err(ArenaError::io(CONTEXT))?;
+            // SAFETY: a fresh private page, aligned, zeroed, never unmapped; nobody else knows it.
+            unsafe { page.cast::<AtomicU32>().as_ref() }
+        }
+        #[cfg(feature = "testing")]
+        Habitat::Stage => Box::leak(Box::default()),
+    };
     here.store(me.raw(), Ordering::Relaxed);
-    let arena =
-        Box::leak(Box::new(Arena { local: Local::default(), map, memfd: fds.memfd, locks: fds.locks, id, me, here }));
-    arena.hold_liveness(me)?;
+    let local = Local::default();
+    let arena = Box::leak(Box::new(Arena {
+        map,
+        memfd: fds.memfd,
+        locks: fds.locks,
+        id,
+        me,
+        here,
+        local,
+        #[cfg(feature = "testing")]
+        habitat,
+    }));
+    if habitat == Habitat::Process {
+        arena.hold_liveness(me)?;
+    }
     Ok(arena)
 }
 

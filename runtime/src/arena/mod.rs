@@ -33,6 +33,8 @@ pub(crate) use block::{Block, RawBlock};
 pub(crate) use create::{ArenaFds, attach, family, me};
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use create::{create, open};
+#[cfg(feature = "testing")]
+pub(crate) use create::{create_stage, open_stage};
 pub(crate) use error::ArenaError;
 #[cfg(feature = "testing")]
 pub(crate) use granule::Granules;
@@ -56,6 +58,8 @@ pub(crate) struct Arena {
     /// A word in a page that a `fork` wipes: `me` in the process that made or attached this arena, 0 in a fork of it.
     here: &'static AtomicU32,
     local: Local,
+    #[cfg(feature = "testing")]
+    habitat: create::Habitat,
 }
 
 impl std::fmt::Debug for Arena {
@@ -74,6 +78,12 @@ impl Arena {
     /// A random number, equal in all members.
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Where the mapping begins, its length, and at which offset payloads begin.
+    #[cfg(feature = "testing")]
+    pub(crate) fn mapping(&self) -> (*mut u8, usize, usize) {
+        (self.map.base().as_ptr(), self.map.layout.len, self.map.layout.payload as usize)
     }
 
     /// The length of the mapping.
