@@ -11,6 +11,11 @@ mod task;
 #[doc(hidden)]
 pub mod testing;
 
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
 pub use error::{Error, ErrorKind, Result};
+pub use message::{Archived, Message};
 pub use process::{ExitStatus, Signal, SpawnError, StartMethod, Waitable, init, wait_any};
-pub use task::{TaskContext, TaskError};
+pub use task::{Accept, StateFn, TaskContext, TaskError, TaskFn, TaskInfo, tasks};

@@ -1,4 +1,22 @@
 //! Tasks: their registry, how they are called, and why one may have no value.
+mod accept;
+mod entry;
 mod error;
+mod fault;
+mod function;
+mod panic;
+mod param;
+pub(crate) mod registry;
+mod run;
+mod state;
 
+pub use accept::{Accept, Feed};
+pub use entry::{Role, TaskCall, TaskEntry, TaskSource};
 pub use error::{TaskContext, TaskError};
+pub use fault::TaskFault;
+pub use function::{Borrowed, By, Call, NoState, StateFn, TaskFn};
+pub use panic::{PanicRecord, install as install_panic_hook};
+pub use param::{Kind, Param, param};
+pub use registry::{TaskId, TaskInfo, tasks};
+pub use run::{Fallibly, Made, Plainly, RunCtx, SlotLayout, constructor, plain, with_state};
+pub use state::WorkerState;

@@ -1,0 +1,290 @@
+//! Writing messages into memory that somebody else hands out.
+//!
+//! # How positions work
+//!
+//! rkyv links data by differences of *positions*. Here a position is an address plus `delta`. While an item's data stays
+//! in one span, `delta` is 0. When the span proves too small, the item's bytes so far are copied to a new span and
+//! `delta` becomes (old address - new address), so that every position rkyv has been told stays true; since both addresses
+//! are equal modulo 64, alignment of a position is alignment of the address. At the end the root, which lies somewhere
+//! else, is written as if at its own address plus `delta`: the differences then are those of the real addresses.
+//!
+//! Invariants of [`Encoder`]: `start <= cur <= end`, all three within the newest span (or all dangling and equal);
+//! bytes `start..cur` belong to the item being written, none between items; what lies before `start` belongs to earlier items and is never
+//! touched again.
+
+use std::alloc::Layout;
+use std::collections::HashMap;
+use std::fmt;
+use std::ptr::NonNull;
+
+use rkyv::Place;
+use rkyv::rancor::Fallible;
+use rkyv::ser::sharing::SharingState;
+use rkyv::ser::{Allocator, Positional, Sharing, Writer};
+
+use super::scratch::Scratch;
+use super::{EncodeError, Message};
+use crate::ErrorKind;
+
+/// Alignment of spans, and the modulus that keeps alignment when data moves.
+const ALIGN: usize = 64;
+
+/// Hands out memory for data that does not fit a slot.
+pub trait Sink {
+    /// At least `min` fresh bytes. What was handed out before stays where it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutOfMemory`] and the like; the message being written is given up.
+    fn more(&mut self, min: usize) -> Result<SinkSpan, EncodeError>;
+}
+
+/// Memory that a [`Sink`] handed out.
+///
+/// # Safety
+/// Whoever makes one vouches that `len` initialised bytes at `ptr`, aligned to 64, belong to the encoder alone until
+/// it is gone, and that relative pointers between them and the slots written are valid (one mapping, or the heap).
+#[derive(Debug, Clone, Copy)]
+pub struct SinkSpan {
+    ptr: NonNull<u8>,
+    len: usize,
+}
+
+impl SinkSpan {
+    /// `len` bytes at `ptr`.
+    ///
+    /// # Safety
+    /// As said at the type.
+    pub unsafe fn new(ptr: NonNull<u8>, len: usize) -> Self {
+        debug_assert!((ptr.as_ptr() as usize).is_multiple_of(ALIGN));
+        SinkSpan { ptr, len }
+    }
+}
+
+/// Writes messages: each root into a slot given by the caller, everything else into the sink's spans.
+pub struct Encoder {
+    cur: *mut u8,
+    end: *mut u8,
+    start: *mut u8,
+    delta: usize,
+    sink: Box<dyn Sink>,
+    scratch: Scratch,
+    /// Address of a shared value to its position; `None` while it is being written.
+    shared: HashMap<usize, Option<usize>>,
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder").field("room", &(self.end as usize - self.cur as usize)).finish_non_exhaustive()
+    }
+}
+
+impl Encoder {
+    /// An encoder that gets its memory from `sink`, on demand.
+    pub fn new(sink: Box<dyn Sink>) -> Self {
+        let nowhere = NonNull::<u8>::dangling().as_ptr();
+        Encoder {
+            cur: nowhere,
+            end: nowhere,
+            start: nowhere,
+            delta: 0,
+            sink,
+            scratch: Scratch::new(),
+            shared: HashMap::new(),
+        }
+    }
+
+    /// Writes `value`: its root at `slot`, the rest into the sink's memory.
+    ///
+    /// On an error nothing of it is visible: the slot is untouched.
+    ///
+    /// # Safety
+    /// `slot` is aligned and initialised memory of an `Archived<T>`, this caller's to write, in the same mapping as the
+    /// sink's spans.
+    #[inline(always)]
+    pub unsafe fn put<T: Message>(&mut self, value: &T, slot: *mut u8) -> Result<(), EncodeError> {
+        // SAFETY: as for this function; the resolver is that of `value`.
+        unsafe {
+            self.put_with(
+                slot.cast::<T::Archived>(),
+                |encoder| T::write_parts(value, encoder),
+                |resolver, out| T::write_root(value, resolver, out),
+            )
+        }
+    }
+
+    /// [`Encoder::put`] for what is no message by itself, such as a borrowed `str`.
+    ///
+    /// # Safety
+    /// As for [`Encoder::put`]; and `root` writes a valid `A`, given what `parts` returned.
+    #[inline(always)]
+    pub unsafe fn put_with<A, R>(
+        &mut self,
+        slot: *mut A,
+        parts: impl FnOnce(&mut Encoder) -> Result<R, EncodeError>,
+        root: impl FnOnce(R, Place<A>),
+    ) -> Result<(), EncodeError> {
+        // What has no resolver points nowhere: no data of its own, nothing to begin or to end.
+        if size_of::<R>() == 0 {
+            let resolver = parts(self)?;
+            // SAFETY: the caller vouches for the slot.
+            root(resolver, unsafe { Place::new_unchecked(slot as usize, slot) });
+            return Ok(());
+        }
+        self.delta = 0;
+        match parts(self) {
+            Ok(resolver) => {
+                // SAFETY: the caller vouches for the slot. The position is the address plus delta, see the module doc.
+                root(resolver, unsafe { Place::new_unchecked((slot as usize).wrapping_add(self.delta), slot) });
+                self.start = self.cur;
+                if !self.shared.is_empty() {
+                    self.shared.clear();
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets the item being written, after an error or a panic.
+    #[cold]
+    pub(crate) fn abandon(&mut self) {
+        self.cur = self.start;
+        self.shared.clear();
+        self.scratch.reset();
+    }
+
+    /// Room for `more` bytes after the item's bytes so far, in a new span.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, more: usize) -> Result<(), EncodeError> {
+        let written = self.cur as usize - self.start as usize;
+        let need = written.checked_add(more).and_then(|sum| sum.checked_add(ALIGN)).ok_or_else(|| {
+            EncodeError::new(ErrorKind::OutOfMemory, "a message longer than the address space: send it in parts")
+        })?;
+        let span = self.sink.more(need.max(written.saturating_mul(2)))?;
+        if span.len < need {
+            return Err(EncodeError::new(ErrorKind::OutOfMemory, "not enough shared memory for this message"));
+        }
+        let skew = self.start as usize % ALIGN;
+        // SAFETY: `skew + written + more < need <= span.len`, so all pointers stay inside the span; the old bytes
+        // `start..cur` are inside the old span, which the sink leaves where it is; a new span overlaps no old one.
+        unsafe {
+            let start = span.ptr.as_ptr().add(skew);
+            std::ptr::copy_nonoverlapping(self.start, start, written);
+            self.delta = self.delta.wrapping_add(self.start as usize).wrapping_sub(start as usize);
+            self.start = start;
+            self.cur = start.add(written);
+            self.end = span.ptr.as_ptr().add(span.len);
+        }
+        Ok(())
+    }
+}
+
+impl Fallible for Encoder {
+    type Error = EncodeError;
+}
+
+impl Positional for Encoder {
+    #[inline]
+    fn pos(&self) -> usize {
+        (self.cur as usize).wrapping_add(self.delta)
+    }
+}
+
+impl Writer<EncodeError> for Encoder {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        if bytes.len() > self.end as usize - self.cur as usize {
+            self.grow(bytes.len())?;
+        }
+        // SAFETY: `bytes.len() <= end - cur`, checked above or made so by `grow`; the span is ours alone, so the
+        // caller's bytes are elsewhere.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.cur, bytes.len());
+            self.cur = self.cur.add(bytes.len());
+        }
+        Ok(())
+    }
+}
+
+// SAFETY: `Scratch::push` returns memory of the layout asked for, valid until popped or reset; it is reset only between
+// items.
+unsafe impl Allocator<EncodeError> for Encoder {
+    unsafe fn push_alloc(&mut self, layout: Layout) -> Result<NonNull<[u8]>, EncodeError> {
+        match self.scratch.push(layout) {
+            Some(ptr) => Ok(NonNull::slice_from_raw_parts(ptr, layout.size())),
+            None => Err(EncodeError::new(ErrorKind::OutOfMemory, "no memory left while a message was written")),
+        }
+    }
+
+    unsafe fn pop_alloc(&mut self, ptr: NonNull<u8>, _: Layout) -> Result<(), EncodeError> {
+        self.scratch.pop(ptr);
+        Ok(())
+    }
+}
+
+impl Sharing<EncodeError> for Encoder {
+    fn start_sharing(&mut self, address: usize) -> SharingState {
+        match self.shared.get(&address) {
+            None => {
+                self.shared.insert(address, None);
+                SharingState::Started
+            }
+            Some(None) => SharingState::Pending,
+            Some(&Some(pos)) => SharingState::Finished(pos),
+        }
+    }
+
+    fn finish_sharing(&mut self, address: usize, pos: usize) -> Result<(), EncodeError> {
+        self.shared.insert(address, Some(pos));
+        Ok(())
+    }
+}
+
+/// A sink on the heap: for the inline executor and for tests. The memory lives as long as the sink.
+#[derive(Debug, Default)]
+pub struct HeapSink {
+    spans: std::sync::Arc<std::sync::Mutex<Vec<Aligned>>>,
+}
+
+/// Zeroed bytes aligned to [`ALIGN`].
+#[derive(Debug)]
+struct Aligned(NonNull<u8>, Layout);
+
+// SAFETY: plain bytes, owned.
+unsafe impl Send for Aligned {}
+
+impl Drop for Aligned {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `HeapSink::more` with this layout.
+        unsafe { std::alloc::dealloc(self.0.as_ptr(), self.1) };
+    }
+}
+
+impl HeapSink {
+    /// An empty sink.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps the memory handed out so far, and later, alive beyond the encoder that owns this sink.
+    pub fn keep(&self) -> impl Sized + 'static {
+        self.spans.clone()
+    }
+}
+
+impl Sink for HeapSink {
+    fn more(&mut self, min: usize) -> Result<SinkSpan, EncodeError> {
+        let out_of_memory = || EncodeError::new(ErrorKind::OutOfMemory, format!("no memory for {min} bytes"));
+        let size = min.max(4096).checked_next_multiple_of(ALIGN).ok_or_else(out_of_memory)?;
+        let layout = Layout::from_size_align(size, ALIGN).map_err(|_| out_of_memory())?;
+        // SAFETY: the size is at least 4096.
+        let ptr = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).ok_or_else(out_of_memory)?;
+        self.spans.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(Aligned(ptr, layout));
+        // SAFETY: fresh zeroed memory of this size and alignment, kept until the sink and all its keepers are gone.
+        Ok(unsafe { SinkSpan::new(ptr, size) })
+    }
+}

@@ -1,0 +1,137 @@
+//! A worker's state: made once by a `#[task(state)]` function, lent to each task whose first parameter is `&mut S`.
+#![allow(unsafe_code)]
+
+use std::any::{Any, type_name};
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use super::entry::TaskEntry;
+use super::fault::TaskFault;
+use super::run::RunCtx;
+use crate::ErrorKind;
+use crate::message::{Encoder, HeapSink};
+
+/// The state that this worker's tasks borrow.
+///
+/// It is made when a task first asks for it, and again after a task panicked with it in its hands.
+#[derive(Default)]
+pub struct WorkerState {
+    made: Option<Made>,
+    maker: Option<Maker>,
+}
+
+struct Made {
+    value: Box<dyn Any>,
+    type_name: &'static str,
+}
+
+#[derive(Clone, Copy)]
+struct Maker {
+    entry: &'static TaskEntry,
+    input: *const u8,
+}
+
+impl fmt::Debug for WorkerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerState")
+            .field("made", &self.made.as_ref().map(|made| made.type_name))
+            .field("maker", &self.maker.map(|maker| maker.entry.name()))
+            .finish()
+    }
+}
+
+impl WorkerState {
+    /// No state: tasks that borrow one are refused.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// State that `entry`, a `#[task(state)]` function, makes of the input slot at `input`.
+    ///
+    /// # Safety
+    /// `input` is a valid input slot of `entry`, and stays so, with its data, as long as the state is in use.
+    pub unsafe fn made_by(entry: &'static TaskEntry, input: *const u8) -> Self {
+        WorkerState { made: None, maker: Some(Maker { entry, input }) }
+    }
+
+    /// Makes the state now, if it is not there yet.
+    ///
+    /// # Errors
+    /// There is no constructor, or it failed.
+    pub fn prepare(&mut self) -> Result<(), TaskFault> {
+        if self.made.is_none() {
+            let maker = self.maker.ok_or_else(|| TaskFault::NoState {
+                reason: "there is no worker state; give the pool one with `Pool::builder().state(constructor, input)`"
+                    .to_owned(),
+                kind: ErrorKind::InvalidInput,
+            })?;
+            self.made = Some(maker.make()?);
+        }
+        Ok(())
+    }
+
+    /// The state, as the task `S` expects.
+    pub(super) fn lend<S: 'static>(&mut self) -> Result<&mut S, TaskFault> {
+        self.prepare()?;
+        let (have, value) = match &mut self.made {
+            Some(made) => (made.type_name, made.value.downcast_mut::<S>()),
+            None => ("none", None),
+        };
+        value.ok_or_else(|| TaskFault::NoState {
+            reason: format!(
+                "the task borrows a worker state of type `{}`, but the pool's is `{have}`; give the pool that one with \
+                 `Pool::builder().state(constructor, input)`",
+                type_name::<S>()
+            ),
+            kind: ErrorKind::InvalidInput,
+        })
+    }
+
+    pub(super) fn set<S: 'static>(&mut self, value: S) {
+        self.made = Some(Made { value: Box::new(value), type_name: type_name::<S>() });
+    }
+
+    /// A task panicked with the state in its hands: whoever needs it next gets a new one.
+    pub(super) fn spoil(&mut self) {
+        if let Some(made) = self.made.take() {
+            // Its drop may panic as well, on the same broken invariants.
+            let _ = super::panic::catch(move || drop(made));
+        }
+    }
+}
+
+impl Maker {
+    fn make(self) -> Result<Made, TaskFault> {
+        let name = self.entry.name();
+        let (mut fault, mut state) = (None, WorkerState::none());
+        let mut encoder = Encoder::new(Box::new(HeapSink::new()));
+        let mut cx = RunCtx {
+            inputs: self.input,
+            outputs: std::ptr::null_mut(),
+            lo: 0,
+            hi: 1,
+            progress: &AtomicU64::new(0),
+            encoder: &mut encoder,
+            state: &mut state,
+            fault: &mut |_, why| fault = Some(why),
+            stop: &AtomicU32::new(0),
+        };
+        // SAFETY: `made_by` was given a valid input; a state constructor writes no output slot.
+        unsafe { self.entry.run(&mut cx) };
+        match (state.made, fault) {
+            (Some(made), None) => Ok(made),
+            (_, Some(TaskFault::NoState { reason, kind })) => {
+                Err(TaskFault::NoState { reason: format!("its state constructor `{name}` failed: {reason}"), kind })
+            }
+            (_, Some(TaskFault::Panicked(panic))) => Err(TaskFault::NoState {
+                reason: format!("its state constructor `{name}` panicked at {}: {}", panic.location, panic.message),
+                kind: ErrorKind::Panicked,
+            }),
+            (_, Some(fault)) => Err(fault),
+            (None, None) => Err(TaskFault::NoState {
+                reason: format!("`{name}` is no state constructor: write #[task(state)] above it"),
+                kind: ErrorKind::InvalidInput,
+            }),
+        }
+    }
+}
