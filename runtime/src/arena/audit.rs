@@ -59,6 +59,7 @@ impl Arena {
         for index in 0..self.hold_high(dead.slot()) {
             self.audit_hold(dead, index, how)?;
         }
+        lock(&self.local.spans).inherit(self, dead);
         self.slots().drop_half_reserved(dead);
         step();
         slot.auditor.store(0, Ordering::Release);
@@ -88,6 +89,8 @@ impl Arena {
                     _ => return self.let_go(dead.slot(), index, id),
                 }
             }
+            // Killed between the header and the bit that tells the span's owner.
+            (Some(found), Some(Stage::Given)) => self.tell_owner(&found),
             (Some(_), Some(Stage::Child)) => {
                 if let Some(parent) = other {
                     return self.audit_adoption(dead, index, id, parent);

@@ -7,12 +7,15 @@
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
+use super::cache::{self, Ready};
+use super::class::{blocks_of_class, class_of, size_of_class};
 use super::granule::{Kind, Purpose};
-use super::header::State;
+use super::header::{Children, Stage, State};
 use super::id::{BlockId, Owner, Pos};
 use super::layout::{GRANULE, GRANULE_SHIFT, Header};
 use super::local::lock;
-use super::{Arena, ArenaError, step};
+use super::small::{Small, next_generation};
+use super::{Arena, ArenaError, mutant, mutants, step};
 
 /// A block in the hands of this process. Dropped, it is freed, and with it its children and theirs.
 ///
@@ -22,6 +25,7 @@ pub(crate) struct Block {
     id: BlockId,
     capacity: usize,
     hold: u32,
+    place: Place,
 }
 
 /// Where the payload of somebody's block is.
@@ -44,6 +48,8 @@ pub(crate) struct Located<'a> {
 pub(crate) enum Place {
     /// A run of granules of its own.
     Large,
+    /// Block `index` of a span of this class.
+    Small { index: u16, class: u8 },
 }
 
 impl Located<'_> {
@@ -54,16 +60,58 @@ impl Located<'_> {
 
 impl Arena {
     /// A block of at least `len` bytes, 64-byte aligned. Its bytes are initialised, but to anything.
+    #[inline]
     pub(crate) fn alloc(&'static self, len: usize) -> Result<Block, ArenaError> {
         self.check()?;
-        self.alloc_large(len, false)
+        match class_of(len) {
+            Some(class) => self.alloc_small(class),
+            None => self.with_room(|| self.alloc_large(len, false)),
+        }
     }
 
     /// A block of at least `len` bytes, 64-byte aligned, all zero up to its capacity. Pages that never held anything are not
     /// touched.
     pub(crate) fn alloc_zeroed(&'static self, len: usize) -> Result<Block, ArenaError> {
         self.check()?;
-        self.alloc_large(len, true)
+        match class_of(len) {
+            Some(class) => {
+                let block = self.alloc_small(class)?;
+                // SAFETY: the block is ours and has that many bytes.
+                unsafe { block.as_ptr().write_bytes(0, block.capacity) };
+                Ok(block)
+            }
+            None => self.with_room(|| self.alloc_large(len, true)),
+        }
+    }
+
+    #[inline]
+    fn alloc_small(&'static self, class: usize) -> Result<Block, ArenaError> {
+        let ready = cache::take(self, class).or_else(|_| self.with_room(|| cache::take(self, class)))?;
+        let Small { granule, index } = ready.block;
+        let header = self.map.header(granule, index as usize);
+        let last = State::from_raw(header.state.load(Ordering::Relaxed)).generation;
+        let generation = next_generation(last, self.map.granule(granule).generation.load(Ordering::Relaxed));
+        let size = size_of_class(class).unwrap_or(0);
+        let pos = (u64::from(granule) << GRANULE_SHIFT) + (index as usize * size) as u64;
+        let id = BlockId::new(pos, generation).ok_or_else(|| self.out_of_memory(size as u64))?;
+        let held = State::held(generation, self.me).raw();
+        if mutant(mutants::ALLOC_HEADER_FIRST) {
+            header.state.store(held, Ordering::Release);
+            step();
+        }
+        self.my_hold(ready.hold).block.store(id.raw(), Ordering::Release);
+        step();
+        header.children.store(Children::none(generation).raw(), Ordering::Relaxed);
+        header.next.store(0, Ordering::Relaxed);
+        step();
+        header.state.store(held, Ordering::Release);
+        Ok(Block {
+            arena: self,
+            id,
+            capacity: size,
+            hold: ready.hold,
+            place: Place::Small { index, class: class as u8 },
+        })
     }
 
     fn alloc_large(&'static self, len: usize, zeroed: bool) -> Result<Block, ArenaError> {
@@ -80,7 +128,7 @@ impl Arena {
         }
         let pos = u64::from(run.first) << GRANULE_SHIFT;
         let id = BlockId::new(pos, run.generation).ok_or_else(|| self.out_of_memory(len as u64))?;
-        Ok(Block { arena: self, id, capacity: (granules * GRANULE) as usize, hold })
+        Ok(Block { arena: self, id, capacity: (granules * GRANULE) as usize, hold, place: Place::Large })
     }
 
     /// The block `id`, in whosever hands it is; `None` once it was freed. The caller knows why it stays alive meanwhile.
@@ -96,7 +144,15 @@ impl Arena {
     pub(crate) fn locate(&self, pos: Pos) -> Option<Located<'_>> {
         let granule = u32::try_from(pos >> GRANULE_SHIFT).ok()?;
         match self.kind(granule) {
-            Kind::Nothing | Kind::Span(_) => None,
+            Kind::Nothing => None,
+            Kind::Span(_) => {
+                let class = self.map.granule(granule).class.load(Ordering::Relaxed) as usize;
+                let (size, offset) = (size_of_class(class)?, (pos % GRANULE) as usize);
+                let index = offset / size;
+                (offset == index * size && index < blocks_of_class(class)).then_some(())?;
+                let place = Place::Small { index: index as u16, class: class as u8 };
+                Some(Located { header: self.map.header(granule, index), granule, place, capacity: size })
+            }
             Kind::Large => {
                 pos.is_multiple_of(GRANULE).then_some(())?;
                 let header = &self.map.granule(granule).header;
@@ -131,8 +187,32 @@ impl Arena {
             Place::Large => {
                 let count = found.capacity as u64 >> GRANULE_SHIFT;
                 self.granules()?.give(found.granule, count as u32, true);
-                Ok(())
+                self.trim_now_and_then();
             }
+            Place::Small { index, .. } if self.kind(found.granule) == Kind::Span(self.me) => {
+                found.header.state.store(State::new(id.generation(), Stage::Free).raw(), Ordering::Release);
+                lock(&self.local.spans).put(self, Small { granule: found.granule, index });
+            }
+            Place::Small { .. } => {
+                if mutant(mutants::REMOTE_BIT_FIRST) {
+                    self.tell_owner(&found);
+                }
+                found.header.state.store(State::new(id.generation(), Stage::Given).raw(), Ordering::Release);
+                step();
+                if !mutant(mutants::REMOTE_BIT_FIRST) {
+                    self.tell_owner(&found);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the bit by which the owner of a span learns that a block of it was freed.
+    pub(crate) fn tell_owner(&self, block: &Located<'_>) {
+        if let Place::Small { index, .. } = block.place
+            && let Some(word) = self.map.granule(block.granule).remote.get(index as usize / 64)
+        {
+            word.fetch_or(1 << (index % 64), Ordering::AcqRel);
         }
     }
 }
@@ -176,7 +256,7 @@ impl Block {
     pub(crate) fn shrink_to(&mut self, len: usize) {
         let left = (len.max(1) as u64).div_ceil(GRANULE);
         let count = self.capacity as u64 / GRANULE;
-        if left >= count {
+        if left >= count || self.arena.check().is_err() {
             return;
         }
         if let Ok(granules) = self.arena.granules() {
@@ -189,7 +269,10 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         if self.arena.check().is_ok() {
-            self.arena.free(self.hold, self.id);
+            match self.place {
+                Place::Small { index, class } => self.arena.free_small(self.hold, self.id, index, class),
+                Place::Large => self.arena.free(self.hold, self.id),
+            }
         }
     }
 }
@@ -201,6 +284,34 @@ impl std::fmt::Debug for Block {
 }
 
 impl Arena {
+    /// Frees a small block of this process, which is in a span of this process: nobody else allocates there.
+    #[inline]
+    fn free_small(&'static self, hold: u32, id: BlockId, index: u16, class: u8) {
+        let block = Small { granule: (id.pos() >> GRANULE_SHIFT) as u32, index };
+        let header = self.map.header(block.granule, index as usize);
+        let children = header.children.load(Ordering::Relaxed);
+        let none = Children::none(id.generation());
+        // Closed before the header says free: somebody may be about to push a child.
+        let closed = children == none.raw()
+            && header
+                .children
+                .compare_exchange(children, none.close().raw(), Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok();
+        if !closed && self.drain(self.my_hold(hold), id).is_err() {
+            lock(&self.local.deferred).push(hold);
+            return;
+        }
+        let free = State::new(id.generation(), Stage::Free).raw();
+        if mutant(mutants::FREE_HOLD_FIRST) {
+            self.my_hold(hold).block.store(0, Ordering::Release);
+            step();
+        }
+        header.state.store(free, Ordering::Release);
+        step();
+        self.my_hold(hold).block.store(0, Ordering::Release);
+        cache::put(self, class as usize, Ready { block, hold });
+    }
+
     /// Frees a block of this process.
     pub(crate) fn free(&'static self, hold: u32, id: BlockId) {
         match self.let_go(self.me.slot(), hold, id) {

@@ -63,6 +63,8 @@ pub(crate) fn attach(fds: ArenaFds, me: Owner) -> Result<&'static Arena, ArenaEr
     let _creating = CREATING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     // What a fork of a member finds here is its parent's and of no use to it.
     if attached().is_some_and(|arena| arena.check().is_ok()) {
+        // Not closed: with any descriptor of the locks the kernel would drop this process's lock.
+        std::mem::forget(fds);
         return Err(ArenaError::Foreign { what: "a second arena for this process" });
     }
     let arena = open(fds, me)?;

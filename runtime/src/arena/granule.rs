@@ -127,16 +127,23 @@ impl Granules {
     ///
     /// Runs with warm pages come first, as the first touch of a page costs far more than a reused one.
     pub(crate) fn take(&self, count: u32, purpose: Purpose, want_warm: bool) -> Result<Run, ArenaError> {
+        let head = self.arena.map.head();
+        let refused = || self.arena.out_of_memory(u64::from(count) << GRANULE_SHIFT);
+        let first = self.find(count).ok_or_else(refused)?;
+        let used = u64::from(head.used.load(Relaxed)) + u64::from(count);
+        let warm = u64::from(head.warm.load(Relaxed).saturating_sub(self.count_warm(first, count)));
+        if (used + warm) << GRANULE_SHIFT > head.budget.load(Relaxed) {
+            return Err(refused());
+        }
+        Ok(self.take_at(first, count, purpose, want_warm))
+    }
+
+    /// Takes the `count` granules from `first`, all of them free, whatever the budget says.
+    pub(crate) fn take_at(&self, first: u32, count: u32, purpose: Purpose, want_warm: bool) -> Run {
         let map = &self.arena.map;
         let head = map.head();
-        let needed = u64::from(count) << GRANULE_SHIFT;
-        let Some(first) = self.find(count) else { return Err(self.arena.out_of_memory(needed)) };
         let (used, warm) = (head.used.load(Relaxed), head.warm.load(Relaxed));
         let reused = self.count_warm(first, count);
-        let after = u64::from(used) + u64::from(warm) + u64::from(count - reused);
-        if after << GRANULE_SHIFT > head.budget.load(Relaxed) {
-            return Err(self.arena.out_of_memory(needed));
-        }
         let warm_granules = if want_warm { self.warm_in(first, count) } else { Vec::new() };
         let before = map.granule(first).generation.load(Relaxed);
         let (op, detail, generation) = match purpose {
@@ -150,10 +157,10 @@ impl Granules {
         redo.owner.store(self.arena.me.raw(), Relaxed);
         redo.detail.store(detail, Relaxed);
         redo.used.store(used + count, Relaxed);
-        redo.warm.store(warm - reused.min(warm), Relaxed);
+        redo.warm.store(warm.saturating_sub(reused), Relaxed);
         redo.high.store(head.high.load(Relaxed).max(first + count), Relaxed);
         self.commit(op);
-        Ok(Run { first, generation, warm: warm_granules })
+        Run { first, generation, warm: warm_granules }
     }
 
     /// Gives the run of `count` granules from `first` back: the large block or span that starts there. With `keep` its pages
@@ -248,6 +255,7 @@ impl Granules {
             }
             OP_SPAN => {
                 granule.class.store(detail, Relaxed);
+                granule.touched.store(0, Relaxed);
                 for word in &granule.remote {
                     word.store(0, Relaxed);
                 }

@@ -88,6 +88,8 @@ pub(crate) struct Granule {
     pub(crate) class: AtomicU32,
     /// Where the owner of the span keeps its private record; a hint that only the owner reads, and checks.
     pub(crate) local: AtomicU32,
+    /// Blocks of the span from this index on were never used since it became that span.
+    pub(crate) touched: AtomicU32,
     /// When this run was freed, in seconds of the coarse monotonic clock.
     pub(crate) freed_at: AtomicU32,
     /// The header of a large block that starts here.

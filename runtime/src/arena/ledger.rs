@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Arena;
+use super::class::{blocks_of_class, size_of_class};
 use super::granule::Kind;
 use super::header::State;
 use super::layout::GRANULE_SHIFT;
@@ -65,7 +66,17 @@ impl Arena {
                         visit(header.len.load(Ordering::Relaxed) as usize);
                     }
                 }
-                Kind::Span(_) => {}
+                Kind::Span(_) => {
+                    let meta = self.map.granule(granule);
+                    let class = meta.class.load(Ordering::Relaxed) as usize;
+                    let touched = (meta.touched.load(Ordering::Acquire) as usize).min(blocks_of_class(class));
+                    for index in 0..touched {
+                        let state = self.map.header(granule, index).state.load(Ordering::Acquire);
+                        if State::from_raw(state).is_live() {
+                            visit(size_of_class(class).unwrap_or(0));
+                        }
+                    }
+                }
             }
         }
     }

@@ -4,10 +4,13 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::hold::HoldList;
+use super::small::Spans;
 use super::thread::Thread;
 
 #[derive(Default)]
 pub(crate) struct Local {
+    /// Locked before `holds`, and both before the granule lock.
+    pub(crate) spans: Mutex<Spans>,
     pub(crate) holds: Mutex<HoldList>,
     /// The record of threads that are being torn down.
     pub(crate) late_thread: Mutex<Option<Thread>>,

@@ -5,8 +5,10 @@
 mod audit;
 mod block;
 mod budget;
+mod cache;
 #[cfg(any(test, feature = "testing"))]
 mod check;
+mod class;
 mod create;
 mod error;
 mod granule;
@@ -19,10 +21,12 @@ pub(crate) mod liveness;
 mod local;
 pub(crate) mod mutants;
 mod slots;
+mod small;
 #[cfg(test)]
 mod tests;
 pub(crate) mod thread;
 mod tree;
+mod trim;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;

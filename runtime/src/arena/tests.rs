@@ -1,10 +1,13 @@
 //! Claims about the arena as a whole.
 #![allow(unsafe_code)]
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use super::layout::{GRANULE, LEN_MIN};
-use super::{Arena, ArenaError, Owner, Verdict, create, open};
+use super::{Arena, ArenaError, Block, BlockId, Owner, Verdict, create, open};
+use crate::sync::wait;
+use crate::sys::futex;
 
 const MIB: u64 = 1 << 20;
 
@@ -12,13 +15,20 @@ fn arena() -> &'static Arena {
     create(LEN_MIN, 32 * MIB).unwrap()
 }
 
+fn soon() -> Option<Instant> {
+    Some(Instant::now() + Duration::from_secs(20))
+}
+
 /// Forks; the child attaches `arena` in a slot of its own, runs `body`, and is killed by its own hand.
-fn in_child(arena: &'static Arena, body: impl FnOnce(&'static Arena)) -> Owner {
+fn spawn(arena: &'static Arena, body: impl FnOnce(&'static Arena)) -> (Owner, libc::pid_t) {
     let owner = arena.slots().reserve(arena.me()).unwrap();
-    // SAFETY: the child calls only what does not depend on threads that it lacks: these tests hold no lock here.
+    // SAFETY: the child calls nothing that depends on threads that it lacks: glibc's malloc is made for that, and no lock of
+    // ours is held by another thread of this test.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
     if pid == 0 {
+        // SAFETY: nothing but numbers; a test that hangs is killed.
+        unsafe { libc::alarm(60) };
         let (memfd, locks) = arena.fds();
         let fds =
             super::ArenaFds { memfd: memfd.try_clone_to_owned().unwrap(), locks: locks.try_clone_to_owned().unwrap() };
@@ -27,9 +37,19 @@ fn in_child(arena: &'static Arena, body: impl FnOnce(&'static Arena)) -> Owner {
         // SAFETY: ends this process.
         unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
     }
+    (owner, pid)
+}
+
+fn reap(pid: libc::pid_t) -> i32 {
     let mut status = 0;
     // SAFETY: `status` is writable.
     assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    status
+}
+
+fn in_child(arena: &'static Arena, body: impl FnOnce(&'static Arena)) -> Owner {
+    let (owner, pid) = spawn(arena, body);
+    let status = reap(pid);
     assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL, "child ended with {status:#x}");
     owner
 }
@@ -149,6 +169,101 @@ fn the_granule_lock_of_a_dead_process_is_taken_over() {
     assert!(!watch.is_finished());
     arena.audit(dead, Verdict::Clean).unwrap();
     arena.check_metadata().unwrap();
+}
+
+#[test]
+fn blocks_freed_by_another_process_return_to_their_owner() {
+    let arena = arena();
+    let control = arena.alloc_zeroed(64).unwrap();
+    let (control_pos, rounds) = (control.pos(), 20u32);
+    let word = move |arena: &'static Arena| {
+        // SAFETY: in a block that lives as long as this test, and only used as an atomic.
+        unsafe { arena.at(control_pos, 4).unwrap().cast::<AtomicU32>().as_ref() }
+    };
+    // The child adopts 3 MB a round into a block that this process frees: 60 MB in all, and the budget is 32 MiB. So it ends
+    // only if what others free comes back.
+    let parents: Vec<_> = (0..rounds).map(|_| arena.alloc(10).unwrap()).collect();
+    let ids: Vec<_> = parents.iter().map(Block::id).collect();
+    let (dead, pid) = spawn(arena, move |mine| {
+        for (round, id) in (1..).zip(&ids) {
+            for _ in 0..1000 {
+                mine.alloc(3000).unwrap().adopt_into(*id).unwrap();
+            }
+            word(mine).store(2 * round - 1, Ordering::Release);
+            futex::wake_all(word(mine));
+            assert!(wait::wait_while(word(mine), 2 * round - 1, soon()).is_some());
+        }
+        std::process::exit(0);
+    });
+    for (round, parent) in (1..).zip(parents) {
+        assert!(wait::wait_while(word(arena), 2 * round - 2, soon()).is_some());
+        assert_eq!(arena.ledger().blocks, 1000 + 1 + u64::from(rounds - round + 1));
+        drop(parent);
+        word(arena).store(2 * round, Ordering::Release);
+        futex::wake_all(word(arena));
+    }
+    reap(pid);
+    arena.audit(dead, Verdict::Clean).unwrap();
+    drop(control);
+    arena.tidy();
+    assert_eq!((arena.ledger().blocks, arena.ledger().granule_bytes), (0, 0));
+    arena.check_metadata().unwrap();
+}
+
+#[test]
+fn processes_killed_at_random_leave_nothing_behind() {
+    let arena = create(LEN_MIN, 40 * MIB).unwrap();
+    let root = arena.alloc(10).unwrap();
+    let mut seed = 1u64;
+    for round in 0..60 {
+        let children: Vec<_> = (0..4)
+            .map(|index| {
+                let (parent, seed) = (root.id(), round * 4 + index);
+                spawn(arena, move |mine| churn(mine, parent, seed))
+            })
+            .collect();
+        for (owner, pid) in children {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            std::thread::sleep(Duration::from_micros(seed >> 33 & 0x7ff));
+            // SAFETY: our child, which is not reaped yet.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+            reap(pid);
+            arena.audit(owner, Verdict::Clean).unwrap();
+            arena.slots().release(owner);
+        }
+        if round % 10 == 9 {
+            let again = arena.alloc(10).unwrap();
+            again.adopt_into(root.id()).unwrap();
+        }
+    }
+    drop(root);
+    arena.tidy();
+    arena.check_metadata().unwrap();
+    let ledger = arena.ledger();
+    assert_eq!((ledger.blocks, ledger.bytes, ledger.granule_bytes, ledger.processes), (0, 0, 0, 1));
+}
+
+/// Allocates, frees, adopts and shrinks for ever.
+fn churn(arena: &'static Arena, parent: BlockId, mut seed: u64) {
+    let mut blocks = Vec::new();
+    loop {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let len = 1usize << (seed >> 59);
+        match (seed >> 40) % 8 {
+            0..4 if blocks.len() < 50 => blocks.extend(arena.alloc(len.min(1 << 19)).ok()),
+            4 if blocks.len() > 1 => {
+                let child: Block = blocks.swap_remove((seed >> 20) as usize % blocks.len());
+                let above = blocks.first().unwrap().id();
+                child.adopt_into(above).unwrap();
+            }
+            5 if (seed >> 30) % 256 == 0 => {
+                arena.alloc(100).and_then(|block| block.adopt_into(parent)).unwrap();
+            }
+            6 => blocks.iter_mut().for_each(|block| block.shrink_to(len)),
+            _ if !blocks.is_empty() => drop(blocks.swap_remove((seed >> 20) as usize % blocks.len())),
+            _ => {}
+        }
+    }
 }
 
 #[test]
