@@ -1,6 +1,6 @@
 //! The kinds that all errors of this crate share, and the error a `main` returns.
 
-use crate::TaskError;
+use crate::{PoolError, SpawnError, TaskError};
 
 /// What kind of failure an error is, whichever type carries it.
 ///
@@ -59,14 +59,15 @@ pub enum Error {
     /// A task gave no value.
     #[error(transparent)]
     Task(#[from] TaskError),
-    /// A system call failed.
-    #[error("{context}: {source}")]
-    Io {
-        /// What was attempted.
-        context: String,
-        /// The system's answer.
-        source: std::io::Error,
-    },
+    /// A pool could not be made or ended.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// A child could not be started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// A system call failed, of this crate or of the program itself.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
 }
 
 impl Error {
@@ -74,7 +75,9 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Task(error) => error.kind(),
-            Error::Io { .. } => ErrorKind::Io,
+            Error::Pool(error) => error.kind(),
+            Error::Spawn(error) => error.kind(),
+            Error::Io(_) => ErrorKind::Io,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Process-parallel Rust with rayon's ease.
 mod arena;
 mod error;
+mod executor;
 mod message;
 mod pool;
 pub mod process;
@@ -16,6 +17,8 @@ pub mod testing;
 pub mod __private;
 
 pub use error::{Error, ErrorKind, Result};
+pub use executor::{Executor, Inline};
 pub use message::{Archived, Message};
+pub use pool::{Batch, Imap, ImapUnordered, Pool, PoolBuilder, PoolError, PoolStats, TaskHandle, WorkerInfo};
 pub use process::{ExitStatus, Signal, SpawnError, StartMethod, Waitable, init, wait_any};
 pub use task::{Accept, StateFn, TaskContext, TaskError, TaskFn, TaskInfo, tasks};

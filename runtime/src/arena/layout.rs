@@ -326,6 +326,12 @@ impl Map {
         Some(unsafe { self.base.add(pos as usize) })
     }
 
+    /// The addresses of all payload.
+    pub(crate) fn payload_range(&self) -> std::ops::Range<usize> {
+        let base = self.base.as_ptr() as usize;
+        base + self.layout.payload as usize..base + self.layout.len
+    }
+
     /// A word anywhere in the mapping, to wake its sleepers; `None` for 0 and positions that hold no word.
     pub(crate) fn word(&self, pos: Pos) -> Option<&AtomicU32> {
         let fits = pos != 0 && pos.is_multiple_of(4) && pos < self.layout.len as u64;

@@ -112,6 +112,11 @@ impl Arena {
         self.map.payload(pos, len)
     }
 
+    /// The addresses of all payload: readable for as long as the process lives.
+    pub(crate) fn readable(&self) -> std::ops::Range<usize> {
+        self.map.payload_range()
+    }
+
     /// The position of a byte of payload; `None` for any other address.
     pub(crate) fn pos_of(&self, address: *const u8) -> Option<Pos> {
         self.map.pos_of(address)

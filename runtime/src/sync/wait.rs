@@ -22,11 +22,11 @@ fn spin_limit() -> u32 {
     if single { 0 } else { SPIN.load(Ordering::Relaxed) }
 }
 
-/// Waits until `*word != value`, without sleeping; `false` if that took too long to go on spinning.
-pub(crate) fn spin_while(word: &AtomicU32, value: u32) -> bool {
+/// Waits until `ready` says so, without sleeping; `false` if that took too long to go on spinning.
+pub(crate) fn spin_until(ready: impl Fn() -> bool) -> bool {
     let limit = spin_limit();
     for _ in 0..limit {
-        if word.load(Ordering::Acquire) != value {
+        if ready() {
             if limit < SPIN_MAX {
                 SPIN.store(limit + 1, Ordering::Relaxed);
             }
@@ -37,7 +37,12 @@ pub(crate) fn spin_while(word: &AtomicU32, value: u32) -> bool {
     if limit > SPIN_MIN {
         SPIN.store(limit - limit / 8 - 1, Ordering::Relaxed);
     }
-    word.load(Ordering::Acquire) != value
+    ready()
+}
+
+/// Waits until `*word != value`, without sleeping; `false` if that took too long to go on spinning.
+pub(crate) fn spin_while(word: &AtomicU32, value: u32) -> bool {
+    spin_until(|| word.load(Ordering::Acquire) != value)
 }
 
 /// Waits until `*word != value` and says what it is then; `None` if `deadline` came first.

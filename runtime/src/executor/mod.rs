@@ -1,0 +1,141 @@
+//! What every engine that runs tasks offers.
+
+mod inline;
+
+pub use inline::Inline;
+
+use crate::task::{Accept, TaskError, TaskFn};
+use crate::{Pool, TaskHandle};
+
+/// Something that runs tasks: a [`Pool`] of processes on this machine, or [`Inline`] in the calling process.
+///
+/// Write a program against this trait and choose the engine in `main`. The calls mean the same on each; their full
+/// description stands at [`Pool`].
+///
+/// ```
+/// use offspring::{Executor, Inline, Pool, TaskError, task};
+///
+/// #[task]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// fn sum_of_squares(engine: &impl Executor, n: u64) -> Result<u64, TaskError> {
+///     Ok(engine.map(square, 0..n)?.into_iter().sum())
+/// }
+///
+/// assert_eq!(sum_of_squares(&Inline::new(), 4)?, 14);
+/// assert_eq!(sum_of_squares(&Pool::new()?, 4)?, 14);
+/// # Ok::<(), offspring::Error>(())
+/// ```
+pub trait Executor {
+    /// Runs `task` on every item; results in input order. As [`Pool::map`].
+    ///
+    /// # Errors
+    ///
+    /// The first item, in input order, that has no value.
+    fn map<F, M, I>(&self, task: F, items: I) -> Result<Vec<F::Output>, TaskError>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>;
+
+    /// As [`map`](Self::map), each item with its own result. As [`Pool::try_map`].
+    ///
+    /// # Errors
+    ///
+    /// Only when the batch as a whole failed.
+    fn try_map<F, M, I>(&self, task: F, items: I) -> Result<Vec<Result<F::Output, TaskError>>, TaskError>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>;
+
+    /// Results in input order, lazily. As [`Pool::imap`].
+    fn imap<F, M, I>(&self, task: F, items: I) -> impl Iterator<Item = Result<F::Output, TaskError>>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>;
+
+    /// Results as they are done, each with its item's index. As [`Pool::imap_unordered`].
+    fn imap_unordered<F, M, I>(&self, task: F, items: I) -> impl Iterator<Item = (usize, Result<F::Output, TaskError>)>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>;
+
+    /// Hands in one call. As [`Pool::submit`].
+    ///
+    /// # Errors
+    ///
+    /// The engine is closed, or the input cannot be sent.
+    fn submit<F, M, A>(&self, task: F, input: A) -> Result<TaskHandle<F::Output>, TaskError>
+    where
+        F: TaskFn<M>,
+        A: Accept<M>;
+
+    /// Runs `task` once and waits for its value. As [`Pool::call`].
+    ///
+    /// # Errors
+    ///
+    /// Why there is no value.
+    fn call<F, M, A>(&self, task: F, input: A) -> Result<F::Output, TaskError>
+    where
+        F: TaskFn<M>,
+        A: Accept<M>,
+    {
+        self.submit(task, input)?.get()
+    }
+}
+
+impl Executor for Pool {
+    #[track_caller]
+    fn map<F, M, I>(&self, task: F, items: I) -> Result<Vec<F::Output>, TaskError>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>,
+    {
+        Pool::map(self, task, items)
+    }
+
+    #[track_caller]
+    fn try_map<F, M, I>(&self, task: F, items: I) -> Result<Vec<Result<F::Output, TaskError>>, TaskError>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>,
+    {
+        Pool::try_map(self, task, items)
+    }
+
+    #[track_caller]
+    fn imap<F, M, I>(&self, task: F, items: I) -> impl Iterator<Item = Result<F::Output, TaskError>>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>,
+    {
+        Pool::imap(self, task, items)
+    }
+
+    #[track_caller]
+    fn imap_unordered<F, M, I>(&self, task: F, items: I) -> impl Iterator<Item = (usize, Result<F::Output, TaskError>)>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>,
+    {
+        Pool::imap_unordered(self, task, items)
+    }
+
+    #[track_caller]
+    fn submit<F, M, A>(&self, task: F, input: A) -> Result<TaskHandle<F::Output>, TaskError>
+    where
+        F: TaskFn<M>,
+        A: Accept<M>,
+    {
+        Pool::submit(self, task, input)
+    }
+}

@@ -1,0 +1,168 @@
+//! `map` and its relatives: one batch of items, with options of its own.
+
+use std::sync::Arc;
+
+use super::core::Core;
+use super::feed::{Feed, Run, Step};
+use super::imap::{Imap, ImapUnordered};
+use super::window::Plan;
+use crate::task::{Accept, TaskError, TaskFn, registry};
+
+/// Options for one batch; made by [`Pool::batch`](super::Pool::batch).
+///
+/// ```
+/// use offspring::{Pool, task};
+///
+/// #[task]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// let pool = Pool::new()?;
+/// let squares = pool.batch().chunk_size(64).retries(1).map(square, 0..1000)?;
+/// assert_eq!(squares[999], 998_001);
+/// # Ok::<(), offspring::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a batch does nothing until `map` or a relative of it is called"]
+pub struct Batch<'p> {
+    core: &'p Arc<Core>,
+    run: Run,
+}
+
+/// The plan of a batch of `F`, or the panic that names the cure when `F` is no task.
+#[track_caller]
+pub(super) fn plan<F: TaskFn<M>, M>(core: &Arc<Core>) -> Plan {
+    let (task, entry) = match registry::entry_of::<F>().and_then(|task| Ok((task, registry::get(task)?))) {
+        Ok(found) => found,
+        Err(error) => panic!("{error}"),
+    };
+    Plan { arena: core.estate.arena, task, entry, name: entry.name().into(), retries: core.options.retries, bell: None }
+}
+
+impl<'p> Batch<'p> {
+    pub(super) fn new(core: &'p Arc<Core>) -> Self {
+        Batch { core, run: Run { chunk: None, retries: core.options.retries, lazy: false } }
+    }
+
+    /// Items that a worker takes at a time. Without this the pool measures the task and chooses.
+    ///
+    /// 1 dispatches each item by itself: for tasks whose times differ much.
+    ///
+    /// # Panics
+    ///
+    /// If `items` is 0.
+    #[doc(alias = "chunksize")]
+    #[track_caller]
+    pub fn chunk_size(mut self, items: usize) -> Self {
+        assert!(items > 0, "a chunk has at least one item: leave `chunk_size` out to let the pool choose");
+        self.run.chunk = Some(items);
+        self
+    }
+
+    /// How often an item is tried again after its worker died while running it; instead of the pool's own setting.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.run.retries = retries;
+        self
+    }
+
+    /// As [`Pool::map`](super::Pool::map), with these options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::map`](super::Pool::map).
+    #[doc(alias = "starmap")]
+    #[track_caller]
+    pub fn map<F, M, I>(&self, task: F, items: I) -> Result<Vec<F::Output>, TaskError>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>,
+    {
+        let mut out = Vec::new();
+        self.collect(task, items.into_iter(), |window| match window {
+            Ok(window) => window.read_all(&mut out),
+            Err(error) => Err(error),
+        })?;
+        Ok(out)
+    }
+
+    /// As [`Pool::try_map`](super::Pool::try_map), with these options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::try_map`](super::Pool::try_map).
+    #[track_caller]
+    pub fn try_map<F, M, I>(&self, task: F, items: I) -> Result<Vec<Result<F::Output, TaskError>>, TaskError>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>,
+    {
+        let mut out = Vec::new();
+        self.collect(task, items.into_iter(), |window| {
+            match window {
+                Ok(window) => out.extend((0..window.items()).map(|item| window.read(item))),
+                Err(error) => out.push(Err(error)),
+            }
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    #[track_caller]
+    fn collect<F, M, I>(
+        &self,
+        _: F,
+        items: I,
+        mut take: impl FnMut(Result<super::window::Reader<'_, F::Output>, TaskError>) -> Result<(), TaskError>,
+    ) -> Result<(), TaskError>
+    where
+        F: TaskFn<M>,
+        I: Iterator,
+        I::Item: Accept<M>,
+    {
+        let plan = plan::<F, M>(self.core);
+        let mut feed = Feed::<F, M, I, F::Output>::new(self.core, plan, items, self.run)?;
+        loop {
+            feed.fill()?;
+            let Some(step) = feed.front() else { return Ok(()) };
+            match step {
+                Step::Failed(error) => take(Err(error.clone()))?,
+                Step::Window(flight) => {
+                    let job = flight.window.job().clone();
+                    if !job.wait_all(None, || self.core.is_hopeless()) {
+                        return Err(self.core.hopeless_error(job.context(0)));
+                    }
+                    take(Ok(flight.window.reader()))?;
+                    self.core.finish(&job);
+                }
+            }
+            feed.pop();
+        }
+    }
+
+    /// As [`Pool::imap`](super::Pool::imap), with these options.
+    #[track_caller]
+    pub fn imap<F, M, I>(&self, _: F, items: I) -> Imap<F, M, I::IntoIter>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>,
+    {
+        let plan = plan::<F, M>(self.core);
+        Imap::new(Feed::new(self.core, plan, items.into_iter(), Run { lazy: true, ..self.run }))
+    }
+
+    /// As [`Pool::imap_unordered`](super::Pool::imap_unordered), with these options.
+    #[track_caller]
+    pub fn imap_unordered<F, M, I>(&self, _: F, items: I) -> ImapUnordered<F, M, I::IntoIter>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>,
+    {
+        let plan = plan::<F, M>(self.core);
+        ImapUnordered::new(Feed::new(self.core, plan, items.into_iter(), Run { lazy: true, ..self.run }))
+    }
+}

@@ -1,0 +1,98 @@
+//! How a pool is set up.
+
+use std::num::NonZeroUsize;
+
+use super::core::Core;
+use super::layout::MAX_SEATS;
+use super::{Pool, PoolError};
+use crate::arena;
+use crate::process::StartMethod;
+
+/// What a builder has gathered.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) workers: usize,
+    pub(super) name: String,
+    pub(super) retries: u32,
+    pub(super) start_method: StartMethod,
+}
+
+/// Sets up a [`Pool`]; made by [`Pool::builder`].
+///
+/// ```
+/// use offspring::{Pool, task};
+///
+/// #[task]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// let pool = Pool::builder().workers(2).name("squares").build()?;
+/// assert_eq!(pool.map(square, 0..4)?, [0, 1, 4, 9]);
+/// # Ok::<(), offspring::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct PoolBuilder {
+    workers: Option<usize>,
+    options: Options,
+}
+
+impl PoolBuilder {
+    pub(super) fn new() -> PoolBuilder {
+        let options = Options { workers: 0, name: "worker".into(), retries: 0, start_method: StartMethod::ForkServer };
+        PoolBuilder { workers: None, options }
+    }
+
+    /// The most workers that run at once; as many as this process may use CPUs, if this is not called.
+    ///
+    /// They start on demand: fewer run while there is less to do.
+    #[doc(alias = "processes")]
+    #[doc(alias = "max_workers")]
+    #[doc(alias = "n_jobs")]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// What the workers are called: `name-1`, `name-2` and so on. Shown by [`process::current`](crate::process::current)
+    /// in them and, cut to 15 bytes, by `ps` and `top`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.options.name = name.into();
+        self
+    }
+
+    /// How often an item is tried again after its worker died while running it. Default 0.
+    ///
+    /// A task's outside effects happen again with each try. A task's own error or panic is its result, and never retried.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.options.retries = retries;
+        self
+    }
+
+    /// How workers are started. Default [`StartMethod::ForkServer`].
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.options.start_method = method;
+        self
+    }
+
+    /// Makes the pool. No worker starts before there is work for it.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::InvalidWorkers`] for zero workers or more than 1,024; [`PoolError::Tasks`] when two tasks of this program
+    /// have the same key; [`PoolError::Memory`] when the shared memory cannot be set up.
+    pub fn build(self) -> Result<Pool, PoolError> {
+        let workers = match self.workers {
+            Some(workers) => workers,
+            None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_SEATS - 1),
+        };
+        // One of the family's process slots is this process's own.
+        if workers == 0 || workers >= MAX_SEATS {
+            return Err(PoolError::InvalidWorkers { asked: workers, most: MAX_SEATS - 1 });
+        }
+        crate::task::registry::check()?;
+        let core = Core::new(arena::family()?, Options { workers, ..self.options })?;
+        Ok(Pool { core })
+    }
+}

@@ -1,0 +1,295 @@
+//! What a pool consists of in its own process: the control block, the jobs that are not finished, and its phase.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering::*};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use super::builder::Options;
+use super::crew::Crew;
+use super::estimate::Estimates;
+use super::job::Job;
+use super::layout::{self, ControlView, state};
+use crate::ErrorKind;
+use crate::arena::{Arena, ArenaError, Block, BlockId};
+use crate::task::{TaskContext, TaskError};
+
+/// What the last worker of a pool needs to find, even after the pool itself is gone: everything a worker may still touch.
+#[derive(Debug)]
+pub(super) struct Estate {
+    pub(super) arena: &'static Arena,
+    control: Block,
+    seats: usize,
+    /// Finished jobs that a worker still named when they were finished.
+    retired: Mutex<Vec<Arc<Job>>>,
+}
+
+impl Estate {
+    /// The shared side.
+    pub(super) fn control(&self) -> ControlView<'_> {
+        layout::control_of(&self.control, self.seats)
+    }
+
+    pub(super) fn control_id(&self) -> BlockId {
+        self.control.id()
+    }
+
+    /// Frees a job's memory as soon as no worker looks at it any more. Looks at all seats, so small jobs are gathered first.
+    fn retire(&self, job: Arc<Job>) {
+        let large = job.size() >= 1 << 16;
+        let due = {
+            let mut retired = self.retired.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            retired.push(job);
+            large || retired.len() > 16 + 2 * self.seats
+        };
+        if due {
+            self.sweep();
+        }
+    }
+
+    /// Frees finished jobs that no worker looks at any more.
+    pub(super) fn sweep(&self) {
+        let named = self.control().named();
+        let mut retired = self.retired.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        retired.retain(|job| named.contains(&job.id().raw()));
+    }
+}
+
+/// Whether a pool takes work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It does.
+    Open,
+    /// It finishes what it has.
+    Closed,
+    /// It has given up everything.
+    Terminated,
+    /// It could not start workers.
+    Broken { reason: String, kind: ErrorKind },
+}
+
+/// A pool.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) estate: Arc<Estate>,
+    pub(super) options: Options,
+    pub(super) estimates: Estimates,
+    pub(super) inner: Mutex<Inner>,
+    /// Signalled when a worker has ended.
+    pub(super) ended: Condvar,
+    /// No value will come any more for what is not done: terminated or broken.
+    hopeless: AtomicBool,
+}
+
+/// What changes, under the pool's private lock.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) phase: Phase,
+    pub(super) crew: Crew,
+    /// Published and not finished.
+    pub(super) jobs: HashMap<BlockId, Arc<Job>>,
+    /// Jobs that found the ring full.
+    overflow: VecDeque<Arc<Job>>,
+    /// Jobs whose handle was dropped before they were done.
+    detached: VecDeque<Arc<Job>>,
+    /// Batches that may publish more windows.
+    batches: usize,
+}
+
+impl Core {
+    /// Makes the shared side of a pool. Starts no process.
+    pub(super) fn new(arena: &'static Arena, options: Options) -> Result<Arc<Core>, ArenaError> {
+        let seats = options.workers;
+        let control = layout::new_control(arena, seats)?;
+        Ok(Arc::new(Core {
+            estate: Arc::new(Estate { arena, control, seats, retired: Mutex::default() }),
+            options,
+            estimates: Estimates::default(),
+            inner: Mutex::new(Inner {
+                phase: Phase::Open,
+                crew: Crew::new(seats),
+                jobs: HashMap::new(),
+                overflow: VecDeque::new(),
+                detached: VecDeque::new(),
+                batches: 0,
+            }),
+            ended: Condvar::new(),
+            hopeless: AtomicBool::new(false),
+        }))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Is there no hope for what is not done yet?
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.hopeless.load(SeqCst)
+    }
+
+    /// Why an item that is not done will never be.
+    pub(super) fn hopeless_error(&self, context: TaskContext) -> TaskError {
+        match &self.lock().phase {
+            Phase::Broken { reason, kind } => TaskError::NoWorker { context, reason: reason.clone(), kind: *kind },
+            _ => TaskError::PoolClosed { context },
+        }
+    }
+
+    /// Refuses new work unless the pool takes some.
+    pub(super) fn check_open(&self, context: impl FnOnce() -> TaskContext) -> Result<(), TaskError> {
+        match &self.lock().phase {
+            Phase::Open => Ok(()),
+            Phase::Broken { reason, kind } => {
+                Err(TaskError::NoWorker { context: context(), reason: reason.clone(), kind: *kind })
+            }
+            Phase::Closed | Phase::Terminated => Err(TaskError::PoolClosed { context: context() }),
+        }
+    }
+
+    /// Lets workers have a job, wakes them, and starts more where that helps.
+    pub(super) fn publish(self: &Arc<Self>, job: &Arc<Job>) {
+        let control = self.estate.control();
+        {
+            let mut inner = self.lock();
+            inner.jobs.insert(job.id(), job.clone());
+            inner.enter(&control, job.clone());
+        }
+        let wanted = job.view().words.len();
+        let woken = control.wake(wanted);
+        if woken < wanted {
+            self.hire();
+        }
+    }
+
+    /// Is there a chunk that no worker has claimed?
+    pub(super) fn has_work(&self, inner: &Inner) -> bool {
+        let entries = self.estate.control().entries().filter_map(|id| inner.jobs.get(&id)).chain(&inner.overflow);
+        entries.into_iter().any(|job| {
+            let view = job.view();
+            view.header.cursor.0.load(SeqCst) < view.words.len() as u64
+        })
+    }
+
+    /// Ends a job: its memory goes back as soon as no worker looks at it.
+    pub(super) fn finish(&self, job: &Arc<Job>) {
+        self.estimates.learn(job);
+        let control = self.estate.control();
+        {
+            let mut inner = self.lock();
+            inner.jobs.remove(&job.id());
+            inner.overflow.retain(|waiting| !Arc::ptr_eq(waiting, job));
+            job.unpublish(&control);
+            inner.refill(&control);
+        }
+        self.estate.retire(job.clone());
+    }
+
+    /// Ends a job nobody waits for: now if it is done, else when a later one is detached or the pool ends.
+    pub(super) fn detach(&self, job: &Arc<Job>) {
+        if job.all_done(&mut 0) {
+            return self.finish(job);
+        }
+        let mut done = Vec::new();
+        {
+            let mut inner = self.lock();
+            inner.detached.push_back(job.clone());
+            // A few of the oldest each time keep pace with those that are added.
+            for _ in 0..4 {
+                match inner.detached.pop_front() {
+                    Some(old) if old.all_done(&mut 0) => done.push(old),
+                    Some(old) => inner.detached.push_back(old),
+                    None => break,
+                }
+            }
+        }
+        done.iter().for_each(|job| self.finish(job));
+    }
+
+    /// Begins a batch: until [`end_batch`](Self::end_batch), workers stay although the pool is closed.
+    pub(super) fn begin_batch(&self, context: impl FnOnce() -> TaskContext) -> Result<(), TaskError> {
+        self.check_open(context)?;
+        self.lock().batches += 1;
+        Ok(())
+    }
+
+    /// Ends a batch.
+    pub(super) fn end_batch(&self) {
+        let mut inner = self.lock();
+        inner.batches -= 1;
+        self.drain_if_over(&inner);
+    }
+
+    /// Takes no more work.
+    pub(super) fn close(&self) {
+        let mut inner = self.lock();
+        if inner.phase == Phase::Open {
+            inner.phase = Phase::Closed;
+        }
+        self.drain_if_over(&inner);
+    }
+
+    fn drain_if_over(&self, inner: &Inner) {
+        if inner.phase != Phase::Open && inner.batches == 0 {
+            let control = self.estate.control();
+            control.control.state.store(state::DRAIN, SeqCst);
+            control.wake(usize::MAX);
+        }
+    }
+
+    /// Gives up: callers that wait get an error.
+    pub(super) fn give_up(&self, phase: Phase) {
+        let jobs: Vec<Arc<Job>> = {
+            let mut inner = self.lock();
+            if matches!(inner.phase, Phase::Terminated | Phase::Broken { .. }) {
+                return;
+            }
+            inner.phase = phase;
+            inner.overflow.clear();
+            self.hopeless.store(true, SeqCst);
+            self.drain_if_over(&inner);
+            inner.jobs.values().cloned().collect()
+        };
+        for job in jobs {
+            job.cancel();
+            job.ring();
+        }
+    }
+}
+
+impl Inner {
+    fn enter(&mut self, control: &ControlView<'_>, job: Arc<Job>) {
+        if self.overflow.is_empty()
+            && let Some(seq) = control.publish(job.id())
+        {
+            job.note_entry(seq);
+        } else {
+            self.overflow.push_back(job);
+        }
+    }
+
+    /// Publishes a job again that has free chunks which its old place in the ring may have been passed with.
+    pub(super) fn enter_again(&mut self, control: &ControlView<'_>, job: &Arc<Job>) {
+        self.enter(control, job.clone());
+    }
+
+    fn refill(&mut self, control: &ControlView<'_>) {
+        while let Some(job) = self.overflow.front() {
+            let Some(seq) = control.publish(job.id()) else { break };
+            job.note_entry(seq);
+            self.overflow.pop_front();
+        }
+    }
+}
+
+impl Drop for Core {
+    /// Nobody can ask for a result any more: running work is ended, and what workers still look at outlives them.
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let control = self.estate.control();
+        control.control.state.store(state::DRAIN, SeqCst);
+        inner.crew.kill_all();
+        for job in std::mem::take(&mut inner.jobs).into_values() {
+            job.unpublish(&control);
+            self.estate.retire(job);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The workers of a pool: started when there is work for them, replaced when they die, ended with the pool.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering::*;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::core::{Core, Estate, Inner, Phase};
+use super::layout::Seat;
+use crate::ErrorKind;
+use crate::arena::{BlockId, Owner};
+use crate::process::{ChildHandle, ChildSpec, Death, Note, Role, supervisor};
+
+/// So many workers in a row that end before they look for work mean that none ever will.
+const MAX_FALSE_STARTS: u32 = 3;
+
+/// Who works.
+#[derive(Debug)]
+pub(super) struct Crew {
+    members: HashMap<Owner, Arc<ChildHandle>>,
+    /// Workers that ended before [`Core::hire`] could enter them.
+    gone: HashSet<Owner>,
+    seats: usize,
+    starting: usize,
+    false_starts: u32,
+    started: u64,
+}
+
+impl Crew {
+    pub(super) fn new(seats: usize) -> Crew {
+        Crew { members: HashMap::new(), gone: HashSet::new(), seats, starting: 0, false_starts: 0, started: 0 }
+    }
+
+    /// Are all workers gone?
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.starting == 0
+    }
+
+    fn is_full(&self) -> bool {
+        self.members.len() + self.starting >= self.seats
+    }
+
+    /// Those that are alive.
+    pub(super) fn members(&self) -> impl Iterator<Item = &Arc<ChildHandle>> {
+        self.members.values()
+    }
+
+    /// How many were ever started.
+    pub(super) fn started(&self) -> u64 {
+        self.started
+    }
+
+    pub(super) fn kill_all(&self) {
+        self.members.values().for_each(|worker| kill(worker));
+    }
+
+    /// Kills the workers that these raw owners name.
+    pub(super) fn kill(&self, runners: &[u32]) {
+        let named = self.members.iter().filter(|(owner, _)| runners.contains(&owner.raw()));
+        named.for_each(|(_, worker)| kill(worker));
+    }
+}
+
+fn kill(worker: &ChildHandle) {
+    // SIGKILL to a child of ours by its pidfd fails only if it has ended, which is what was wanted.
+    let _ = worker.kill();
+}
+
+impl Core {
+    /// Starts workers, one after the other, as long as there is unclaimed work and a vacant seat.
+    pub(super) fn hire(self: &Arc<Self>) {
+        loop {
+            let number = {
+                let mut inner = self.lock();
+                if matches!(inner.phase, Phase::Terminated | Phase::Broken { .. })
+                    || inner.crew.is_full()
+                    || !self.has_work(&inner)
+                {
+                    return;
+                }
+                inner.crew.starting += 1;
+                inner.crew.started += 1;
+                inner.crew.started
+            };
+            let (core, estate) = (Arc::downgrade(self), self.estate.clone());
+            let mut spec = ChildSpec::new(Role::Worker, self.estate.control_id(), self.options.start_method);
+            spec.name = format!("{}-{number}", self.options.name);
+            spec.daemon = true;
+            spec.on_death = Some(Box::new(move |death: &Death| worker_died(&core, &estate, death)));
+            let started = supervisor::start(spec);
+            let mut inner = self.lock();
+            inner.crew.starting -= 1;
+            match started {
+                Ok(worker) => {
+                    if !inner.crew.gone.remove(&worker.owner()) {
+                        inner.crew.members.insert(worker.owner(), worker);
+                    }
+                }
+                Err(error) => {
+                    let alone = inner.crew.is_empty();
+                    drop(inner);
+                    // With others at work this is a worker less; alone it is the end.
+                    if alone {
+                        self.give_up(Phase::Broken { reason: error.to_string(), kind: error.kind() });
+                    }
+                    self.ended.notify_all();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits until all workers have ended and nothing is left for them. `false` when the deadline passed before.
+    pub(super) fn wait_for_crew(&self, deadline: Option<Instant>) -> bool {
+        let mut inner = self.lock();
+        while !(inner.crew.is_empty() && (self.is_hopeless() || !self.has_work(&inner))) {
+            inner = match deadline {
+                None => self.ended.wait(inner).unwrap_or_else(|poisoned| poisoned.into_inner()),
+                Some(deadline) => {
+                    let Some(rest) = deadline.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero())
+                    else {
+                        return false;
+                    };
+                    self.ended.wait_timeout(inner, rest).unwrap_or_else(|poisoned| poisoned.into_inner()).0
+                }
+            };
+        }
+        true
+    }
+
+    /// Ends the workers of a pool that nobody can ask for anything any more.
+    pub(super) fn dismiss(&self) {
+        const GRACE: Duration = Duration::from_secs(2);
+        let busy: Vec<u32> = {
+            let inner = self.lock();
+            inner
+                .jobs
+                .values()
+                .flat_map(|job| {
+                    job.cancel();
+                    job.runners()
+                })
+                .collect()
+        };
+        self.lock().crew.kill(&busy);
+        if !self.wait_for_crew(Some(Instant::now() + GRACE)) {
+            self.lock().crew.kill_all();
+            self.wait_for_crew(None);
+        }
+    }
+}
+
+/// Runs on the supervisor's thread, after the arena's audit of the dead.
+fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
+    let control = estate.control();
+    let seat = control.seats.iter().position(|seat| seat.owner.load(SeqCst) == death.owner.raw());
+    let core = core.upgrade();
+    if let Some(core) = &core {
+        let mut inner = core.lock();
+        let mut ready = false;
+        if let Some(seat) = seat.map(|at| &control.seats[at]) {
+            ready = seat.ready.load(SeqCst) == 1;
+            settle(&mut inner, estate, seat, death);
+        }
+        if inner.crew.members.remove(&death.owner).is_none() {
+            inner.crew.gone.insert(death.owner);
+        }
+        inner.crew.false_starts = if ready { 0 } else { inner.crew.false_starts + 1 };
+        let hopeless = inner.crew.false_starts >= MAX_FALSE_STARTS;
+        let false_starts = inner.crew.false_starts;
+        drop(inner);
+        if hopeless {
+            let note = match &death.note {
+                Some(Note::Panic(panic)) => format!(": it panicked at {}: {}", panic.location, panic.message),
+                Some(Note::Text(text)) => format!(": {text}"),
+                None => String::new(),
+            };
+            let reason = format!(
+                "{false_starts} workers in a row ended before they could take work; the last one with {}{note}",
+                death.status
+            );
+            core.give_up(Phase::Broken { reason, kind: ErrorKind::Spawn });
+        }
+    }
+    if let Some(at) = seat {
+        vacate(&control.seats[at]);
+        control.set_idle(at, false);
+    }
+    estate.sweep();
+    let Some(core) = core else { return };
+    // The dead one may have been chosen to be woken for work that others can do.
+    control.wake(usize::MAX);
+    core.ended.notify_all();
+    let inner = core.lock();
+    let replace = !inner.crew.is_full() && core.has_work(&inner) && !core.is_hopeless();
+    drop(inner);
+    if replace {
+        // Not here: starting a child is this very thread's work.
+        let keeper = core.clone();
+        let started = std::thread::Builder::new().name("offspring-hire".into()).spawn(move || keeper.hire());
+        if let Err(error) = started {
+            let reason = format!("a dead worker could not be replaced: {error}");
+            core.give_up(Phase::Broken { reason, kind: ErrorKind::Limit });
+        }
+    }
+    // If this is the last handle of the pool, its end must not wait for this very thread: `Core::drop` does not wait.
+}
+
+fn settle(inner: &mut Inner, estate: &Estate, seat: &Seat, death: &Death) {
+    let Some(job) = BlockId::from_raw(seat.job.load(SeqCst)).and_then(|id| inner.jobs.get(&id).cloned()) else {
+        return;
+    };
+    if job.settle(seat, death.owner, death) {
+        inner.enter_again(&estate.control(), &job);
+    }
+}
+
+fn vacate(seat: &Seat) {
+    seat.job.store(0, SeqCst);
+    seat.chunk.store(0, Relaxed);
+    seat.progress.store(0, Relaxed);
+    seat.ready.store(0, Relaxed);
+    // Last: from here on the seat can be taken.
+    seat.owner.store(0, SeqCst);
+}

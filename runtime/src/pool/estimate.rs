@@ -1,0 +1,131 @@
+//! How many items a chunk and a window get: from measured task times, so that a chunk lasts about a millisecond, the tail
+//! of a batch balances, and a batch over endless input holds little in memory.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::claim::MAX_CHUNK;
+use super::job::Job;
+use crate::task::TaskId;
+
+/// What a chunk should last: long against the cost of a claim (0.1 us), short against what a user waits for.
+const CHUNK_TIME: Duration = Duration::from_millis(1);
+/// What a window of a lazy batch should last on each worker.
+const WINDOW_TIME: Duration = Duration::from_millis(4);
+/// Chunks that each worker should get of a batch whose length is known, so that the last ones balance.
+const CHUNKS_PER_WORKER: usize = 8;
+/// Bytes of slots and data that one window may hold before it is closed.
+pub(super) const WINDOW_BYTES: usize = 4 << 20;
+
+/// Mean task times seen by a pool.
+#[derive(Debug, Default)]
+pub(super) struct Estimates(Mutex<HashMap<TaskId, f64>>);
+
+impl Estimates {
+    /// Nanoseconds an item of this task takes, as far as known.
+    pub(super) fn of(&self, task: TaskId) -> Option<f64> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&task).copied()
+    }
+
+    /// Takes in what the workers measured in `job`.
+    pub(super) fn learn(&self, job: &Job) {
+        let Some((nanos, items)) = job.measured() else { return };
+        let mean = nanos as f64 / items as f64;
+        let mut known = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        known.entry(job.task()).and_modify(|old| *old = *old * 0.5 + mean * 0.5).or_insert(mean);
+    }
+}
+
+/// What is known when the next window is shaped.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outlook {
+    /// Most workers.
+    pub(super) workers: usize,
+    /// Mean nanoseconds an item, if known.
+    pub(super) nanos: Option<f64>,
+    /// Items still to come: at least this many, and not more than that, if known.
+    pub(super) remaining: (usize, Option<usize>),
+    /// Bytes of the two slots of an item.
+    pub(super) stride: usize,
+    /// The caller's own choice of chunk.
+    pub(super) chunk: Option<usize>,
+    /// Windows made before in this batch.
+    pub(super) made: usize,
+    /// Only what workers need may be pulled from the input.
+    pub(super) lazy: bool,
+}
+
+impl Outlook {
+    /// One call by itself.
+    pub(super) const SINGLE: Outlook =
+        Outlook { workers: 1, nanos: None, remaining: (1, Some(1)), stride: 0, chunk: Some(1), made: 0, lazy: false };
+
+    /// Most items of the next window.
+    pub(super) fn window(&self) -> usize {
+        let bytes = WINDOW_BYTES / (self.stride + 8);
+        let time = match self.nanos {
+            Some(nanos) if self.lazy => (WINDOW_TIME.as_nanos() as f64 / nanos.max(0.1)) as usize * self.workers,
+            Some(_) => usize::MAX,
+            // Nothing is known: a few items first, then more and more while nothing has come back.
+            None => (2 * self.workers) << (2 * self.made).min(8),
+        };
+        let chunk = self.chunk.map_or(0, |chunk| chunk.saturating_mul(if self.lazy { 2 * self.workers } else { 1 }));
+        let known = self.remaining.1.unwrap_or(usize::MAX);
+        bytes.min(time.max(chunk)).max(self.workers.min(bytes)).min(known).max(1)
+    }
+
+    /// Items of a chunk in a window of `items`.
+    pub(super) fn chunk(&self, items: usize) -> usize {
+        if let Some(chunk) = self.chunk {
+            return chunk.clamp(1, MAX_CHUNK);
+        }
+        let Some(nanos) = self.nanos else { return 1 };
+        let time = (CHUNK_TIME.as_nanos() as f64 / nanos.max(0.1)) as usize;
+        // What is left of the whole batch where that is known, else of this window.
+        let rest = if self.remaining.1 == Some(self.remaining.0) { self.remaining.0.max(items) } else { items };
+        time.min(rest.div_ceil(self.workers * CHUNKS_PER_WORKER)).clamp(1, MAX_CHUNK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TINY: Outlook = Outlook {
+        workers: 2,
+        nanos: Some(1.0),
+        remaining: (1_000_000, Some(1_000_000)),
+        stride: 16,
+        chunk: None,
+        made: 0,
+        lazy: false,
+    };
+
+    #[test]
+    fn tiny_tasks_get_large_chunks_that_still_balance() {
+        let chunk = TINY.chunk(TINY.window());
+        assert!((10_000..=62_500).contains(&chunk), "{chunk}");
+    }
+
+    #[test]
+    fn unknown_tasks_start_with_single_items() {
+        let unknown = Outlook { nanos: None, ..TINY };
+        assert_eq!(unknown.chunk(unknown.window()), 1);
+        assert!(unknown.window() <= 8);
+    }
+
+    #[test]
+    fn long_tasks_are_dispatched_singly_and_pulled_sparingly() {
+        let long = Outlook { nanos: Some(1e9), lazy: true, remaining: (0, None), ..TINY };
+        assert_eq!(long.chunk(100), 1);
+        assert_eq!(long.window(), 2);
+    }
+
+    #[test]
+    fn large_slots_bound_the_window() {
+        let large = Outlook { stride: 1 << 20, ..TINY };
+        assert!(large.window() <= 4);
+        assert_eq!(Outlook { stride: 1 << 30, ..TINY }.window(), 1);
+    }
+}

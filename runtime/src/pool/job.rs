@@ -1,0 +1,330 @@
+//! A job as its pool sees it: the shared block, and what only the pool's process knows of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use super::bell;
+use super::claim::{self, Chunk};
+use super::layout::{self, JobShape, JobView, Seat, want};
+use crate::arena::{self, Arena, Block, BlockId, Owner};
+use crate::process::{Death, Note};
+use crate::task::{TaskContext, TaskError, TaskFault, TaskId};
+
+/// A doorbell that all jobs of a batch share, so that a caller can wait for any of them.
+#[derive(Debug)]
+pub(super) struct Bell(Block);
+
+impl Bell {
+    /// Allocates one.
+    pub(super) fn new(arena: &'static Arena) -> Result<Arc<Bell>, arena::ArenaError> {
+        Ok(Arc::new(Bell(arena.alloc_zeroed(64)?)))
+    }
+
+    /// Where it lies in the arena.
+    pub(super) fn pos(&self) -> u64 {
+        self.0.pos()
+    }
+
+    /// The futex word.
+    pub(super) fn word(&self) -> &AtomicU32 {
+        layout::bell_of(&self.0)
+    }
+}
+
+/// One published window of a batch, or one submitted call.
+#[derive(Debug)]
+pub(super) struct Job {
+    arena: &'static Arena,
+    block: Block,
+    shape: JobShape,
+    name: Arc<str>,
+    /// The first item's index in the batch; `None` for a single call.
+    first: Option<usize>,
+    retries: u32,
+    /// Kept until the last worker that may ring it has left.
+    bell: Option<Arc<Bell>>,
+    /// A worker died in here: `inside` is no longer to be trusted.
+    crashed: AtomicBool,
+    /// The caller cancelled it: a worker that is killed in here was killed for that.
+    cancelled: AtomicBool,
+    losses: Mutex<Losses>,
+}
+
+#[derive(Debug, Default)]
+struct Losses {
+    /// Items without a value, for reasons that only this process knows.
+    lost: BTreeMap<usize, TaskError>,
+    /// How often an item was begun by a worker that died.
+    tries: HashMap<usize, u32>,
+    /// Where the job stands in the ring.
+    entries: Vec<u64>,
+}
+
+/// What a new job is made of.
+#[derive(Debug)]
+pub(super) struct NewJob {
+    pub(super) arena: &'static Arena,
+    pub(super) block: Block,
+    pub(super) shape: JobShape,
+    pub(super) name: Arc<str>,
+    pub(super) first: Option<usize>,
+    pub(super) retries: u32,
+    pub(super) bell: Option<Arc<Bell>>,
+}
+
+impl Job {
+    /// Wraps a job block that is complete but not yet published.
+    pub(super) fn new(new: NewJob) -> Arc<Job> {
+        Arc::new(Job {
+            arena: new.arena,
+            block: new.block,
+            shape: new.shape,
+            name: new.name,
+            first: new.first,
+            retries: new.retries,
+            bell: new.bell,
+            crashed: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
+            losses: Mutex::default(),
+        })
+    }
+
+    pub(super) fn id(&self) -> BlockId {
+        self.block.id()
+    }
+
+    /// Bytes of the block.
+    pub(super) fn size(&self) -> usize {
+        self.block.capacity()
+    }
+
+    pub(super) fn task(&self) -> TaskId {
+        self.shape.task
+    }
+
+    /// The shared side.
+    pub(super) fn view(&self) -> JobView<'_> {
+        JobView::of(&self.block, &self.shape)
+    }
+
+    /// The doorbell of this job's caller.
+    pub(super) fn bell(&self) -> &AtomicU32 {
+        match &self.bell {
+            Some(bell) => bell.word(),
+            None => &self.view().header.own_bell,
+        }
+    }
+
+    fn losses(&self) -> MutexGuard<'_, Losses> {
+        self.losses.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// What errors about `item` (counted in this job) say of where they belong.
+    pub(super) fn context(&self, item: usize) -> TaskContext {
+        TaskContext { task: self.name.clone(), item: self.first.map(|first| first + item) }
+    }
+
+    /// Nanoseconds spent, and on how many items, if that was measured.
+    pub(super) fn measured(&self) -> Option<(u64, u64)> {
+        let header = self.view().header;
+        let items = header.busy_items.load(Acquire);
+        (items > 0).then(|| (header.busy.load(Acquire), items))
+    }
+
+    /// How many chunks there are.
+    pub(super) fn chunks(&self) -> usize {
+        self.view().words.len()
+    }
+
+    /// Chunks from here on were never claimed.
+    pub(super) fn claimed(&self) -> usize {
+        // A cancelled or rewound job has its cursor anywhere.
+        if self.cancelled.load(SeqCst) || self.crashed.load(SeqCst) {
+            return self.chunks();
+        }
+        (self.view().header.cursor.0.load(SeqCst) as usize).min(self.chunks())
+    }
+
+    /// Are all chunks done? Remembers in `from` how far that was true.
+    pub(super) fn all_done(&self, from: &mut usize) -> bool {
+        claim::all_done(&self.view(), from)
+    }
+
+    /// Is this chunk done?
+    pub(super) fn is_done(&self, chunk: usize) -> bool {
+        matches!(Chunk::load(&self.view().words[chunk], SeqCst), Chunk::Done { .. })
+    }
+
+    /// Says that the caller waits for all chunks, or for one.
+    pub(super) fn say_wanted(&self, chunk: Option<usize>) {
+        let wanted = match chunk {
+            Some(chunk) => chunk as u64 + 1,
+            None if self.crashed.load(SeqCst) => want::ANY,
+            None => want::ALL,
+        };
+        self.view().header.want.0.store(wanted, SeqCst);
+    }
+
+    /// Says that the caller waits for any chunk.
+    pub(super) fn say_any_wanted(&self) {
+        self.view().header.want.0.store(want::ANY, SeqCst);
+    }
+
+    /// Says that the caller no longer waits.
+    pub(super) fn say_nothing_wanted(&self) {
+        self.view().header.want.0.store(want::NOTHING, Relaxed);
+    }
+
+    /// Waits until all chunks are done. `false` when the deadline passed before, or `give_up` said so.
+    pub(super) fn wait_all(&self, deadline: Option<Instant>, give_up: impl Fn() -> bool) -> bool {
+        let mut from = 0;
+        let done = bell::wait_until(
+            self.bell(),
+            deadline,
+            || self.say_wanted(None),
+            || match self.all_done(&mut from) {
+                true => Some(true),
+                false => give_up().then_some(false),
+            },
+        );
+        self.say_nothing_wanted();
+        done.unwrap_or(false)
+    }
+
+    /// Gives up all chunks that no worker has claimed, and asks those who have to stop after their current item.
+    pub(super) fn cancel(&self) {
+        self.cancelled.store(true, SeqCst);
+        let view = self.view();
+        view.header.stop.store(1, SeqCst);
+        (0..view.words.len()).for_each(|chunk| claim::cancel(&view, chunk));
+    }
+
+    /// Makes a waiting caller look again.
+    pub(super) fn ring(&self) {
+        bell::ring(self.arena, &self.view());
+    }
+
+    /// Which processes run chunks of this job now.
+    pub(super) fn runners(&self) -> Vec<u32> {
+        let claimed = |word| match Chunk::load(word, SeqCst) {
+            Chunk::Claimed { by, .. } => Some(by),
+            _ => None,
+        };
+        self.view().words.iter().filter_map(claimed).collect()
+    }
+
+    /// Remembers where the job stands in the ring.
+    pub(super) fn note_entry(&self, seq: u64) {
+        self.losses().entries.push(seq);
+    }
+
+    /// Takes the job out of the ring.
+    pub(super) fn unpublish(&self, control: &layout::ControlView<'_>) {
+        for seq in std::mem::take(&mut self.losses().entries) {
+            control.clear(seq, self.id());
+        }
+    }
+
+    /// Settles what the dead worker of `seat` had in hand here. `true` when there are free chunks for others.
+    pub(super) fn settle(&self, seat: &Seat, dead: Owner, death: &Death) -> bool {
+        let view = self.view();
+        if let Some(remains) = claim::remains(&view, seat, dead) {
+            let mut next = remains.next;
+            if let Some(running) = remains.running {
+                let item = view.range(remains.chunk).start + running;
+                if self.lose(item, death) {
+                    next = running;
+                }
+            }
+            let len = view.range(remains.chunk).len();
+            let after = match next {
+                _ if next >= len => Chunk::Done { end: len },
+                _ if self.cancelled.load(SeqCst) => Chunk::Done { end: next },
+                _ => Chunk::Free { start: next },
+            };
+            claim::release(&view, remains.chunk, dead, after);
+        }
+        // Only now: a caller that sees the flag sees the words above.
+        self.crashed.store(true, SeqCst);
+        let more = claim::rewind(&view);
+        bell::ring(self.arena, &view);
+        more
+    }
+
+    /// Decides about the item that a dead worker was running. `true`: it is to be tried again.
+    fn lose(&self, item: usize, death: &Death) -> bool {
+        let mut losses = self.losses();
+        if losses.lost.contains_key(&item)
+            || layout::faults(self.arena, &self.view()).iter().any(|fault| fault.item == item)
+        {
+            return false;
+        }
+        let tries = losses.tries.entry(item).or_insert(0);
+        *tries += 1;
+        let (tries, context) = (*tries, self.context(item));
+        if self.cancelled.load(SeqCst) {
+            losses.lost.insert(item, TaskError::Cancelled { context });
+            return false;
+        }
+        if tries <= self.retries {
+            return true;
+        }
+        losses.lost.insert(item, lost(context, death, tries));
+        false
+    }
+
+    /// The items that have no value, with the reasons. Complete for chunks that are done.
+    pub(super) fn failures(&self) -> BTreeMap<usize, TaskError> {
+        let view = self.view();
+        let mut failures: BTreeMap<usize, TaskError> = layout::faults(self.arena, &view)
+            .into_iter()
+            .map(|fault| {
+                let context = self.context(fault.item);
+                (fault.item, TaskFault::decode(&fault.bytes).into_error(context, fault.worker))
+            })
+            .collect();
+        for (item, error) in &self.losses().lost {
+            failures.entry(*item).or_insert_with(|| error.clone());
+        }
+        for (chunk, word) in view.words.iter().enumerate() {
+            let Chunk::Done { end } = Chunk::load(word, SeqCst) else { continue };
+            let range = view.range(chunk);
+            for item in range.start + end..range.end {
+                failures.entry(item).or_insert_with(|| TaskError::Cancelled { context: self.context(item) });
+            }
+        }
+        failures
+    }
+
+    /// The arena it lies in.
+    pub(super) fn arena(&self) -> &'static Arena {
+        self.arena
+    }
+
+    /// Did every item so far get its value?
+    pub(super) fn is_clean(&self) -> bool {
+        !self.cancelled.load(SeqCst) && self.view().header.faults.load(Acquire) == 0 && self.losses().lost.is_empty()
+    }
+
+    /// Did a worker die in here? Then what it wrote is checked before it is read.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.crashed.load(SeqCst)
+    }
+}
+
+/// The error for an item whose worker died while it ran it.
+fn lost(context: TaskContext, death: &Death, tries: u32) -> TaskError {
+    match &death.note {
+        // Built with `panic = "abort"`: the panic was the end of the process, and the note it left is all there is.
+        Some(Note::Panic(panic)) => TaskError::Panicked {
+            context,
+            message: panic.message.clone(),
+            location: panic.location.clone(),
+            worker: death.pid,
+            backtrace: panic.backtrace.clone(),
+        },
+        _ => TaskError::WorkerDied { context, status: death.status, worker: death.pid, tries },
+    }
+}

@@ -1,0 +1,110 @@
+//! One chunk, in the worker: from the claim through the task's own loop to the commit.
+#![allow(unsafe_code)]
+
+use std::time::Instant;
+
+use super::claim::{self, Claim};
+use super::layout::{self, ControlView, Fault, JobView, Seat};
+use super::{bell, spill::Spill};
+use crate::arena::{Arena, BlockId, Owner};
+use crate::message::Encoder;
+use crate::task::{RunCtx, TaskEntry, TaskFault, TaskId, WorkerState, registry};
+
+/// What a worker process is.
+#[derive(Debug)]
+pub(super) struct Worker<'a> {
+    pub(super) arena: &'static Arena,
+    pub(super) me: Owner,
+    pub(super) seat: &'a Seat,
+    pub(super) state: WorkerState,
+}
+
+impl Worker<'_> {
+    /// Runs chunks of the job published under `seq` until there are no free ones. `false` if it ran none.
+    pub(super) fn work_on(&mut self, control: &ControlView<'_>, seq: u64, id: BlockId) -> bool {
+        use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+        self.seat.job.store(id.raw(), SeqCst);
+        let worked = control.still_published(seq, id)
+            && self.attach(id).is_some_and(|(job, entry)| {
+                bell::enter(&job);
+                let worked = self.run_chunks(&job, entry);
+                bell::leave(self.arena, &job);
+                worked
+            });
+        // The job has no free chunk now, or is gone.
+        control.pass(seq);
+        self.seat.job.store(0, SeqCst);
+        self.seat.progress.store(0, Relaxed);
+        worked
+    }
+
+    fn attach<'j>(&self, id: BlockId) -> Option<(JobView<'j>, &'static TaskEntry)> {
+        let block = self.arena.resolve(id)?;
+        // SAFETY: the id stands in the ring, so it names a block that `new_job` made; the pool keeps it while this seat
+        // names it, which the caller stored before it saw the ring entry (see `ring.rs`), and clears after the last use.
+        let job = unsafe { JobView::new(id, block.ptr, block.capacity) }?;
+        let entry = registry::get(TaskId::from_raw(job.header.task)).ok()?;
+        // The pool made the slots by the layouts of the same entry of the same build.
+        let strides = (job.header.input_stride as usize, job.header.output_stride as usize);
+        (strides == (entry.input().size, entry.output().size)).then_some((job, entry))
+    }
+
+    fn run_chunks(&mut self, job: &JobView<'_>, entry: &TaskEntry) -> bool {
+        use std::sync::atomic::Ordering::Relaxed;
+        let Some(mut claimed) = claim::claim(job, self.seat, self.me) else { return false };
+        let measure = job.header.measure != 0;
+        let mut encoder = Encoder::new(Box::new(Spill::new(self.arena, job.id)));
+        loop {
+            let begun = measure.then(Instant::now);
+            let end = self.run_chunk(job, entry, claimed, &mut encoder);
+            let items = end.saturating_sub(claimed.start);
+            if let Some(begun) = begun {
+                job.header.busy.fetch_add(begun.elapsed().as_nanos() as u64, Relaxed);
+                job.header.busy_items.fetch_add(items as u64, Relaxed);
+            }
+            claim::commit(job, claimed, end);
+            bell::chunk_done(self.arena, job, claimed.chunk);
+            // Plain adds: nobody else writes this line.
+            self.seat.claims.store(self.seat.claims.load(Relaxed) + 1, Relaxed);
+            self.seat.items.store(self.seat.items.load(Relaxed) + items as u64, Relaxed);
+            match claim::claim(job, self.seat, self.me) {
+                Some(next) => claimed = next,
+                None => return true,
+            }
+        }
+    }
+
+    /// Runs the items of a claimed chunk; returns the first that was not run, counted from the chunk's start.
+    fn run_chunk(&mut self, job: &JobView<'_>, entry: &TaskEntry, claimed: Claim, encoder: &mut Encoder) -> usize {
+        let range = job.range(claimed.chunk);
+        let (arena, first) = (self.arena, range.start);
+        let mut fault = |item: usize, fault: TaskFault| {
+            let record = |fault: &TaskFault| {
+                let (item, worker, bytes) = (first + item, std::process::id(), fault.encode());
+                layout::push_fault(arena, job, &Fault { item, worker, bytes })
+            };
+            if let Err(error) = record(&fault) {
+                // Not even the reason fits in shared memory. Dying is the one message left, and it costs this item only.
+                let _ = error;
+                std::process::abort();
+            }
+        };
+        let mut context = RunCtx {
+            inputs: job.input(first),
+            outputs: job.output(first),
+            lo: claimed.start,
+            hi: range.len(),
+            progress: &self.seat.progress,
+            encoder,
+            state: &mut self.state,
+            fault: &mut fault,
+            stop: &job.header.stop,
+        };
+        // SAFETY: `inputs` and `outputs` are the slots of this chunk's items, `lo..hi` of them, of the layouts the entry
+        // states (checked in `attach`); the inputs were encoded by the same entry's task before publication; this process
+        // holds the claim, so nobody else touches the outputs.
+        unsafe { entry.run(&mut context) };
+        // Less than all of them only if the job was cancelled meanwhile.
+        (self.seat.progress.load(std::sync::atomic::Ordering::Relaxed) >> 1) as usize
+    }
+}

@@ -1,0 +1,209 @@
+//! A job with its types: inputs go in as messages, outputs come out as values.
+//!
+//! The only place where the type of a task meets the bytes of a job: [`build`] makes the slots by the layouts that the task's
+//! own entry states, and hands out a [`Window`] of that task's output type.
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::estimate::{Outlook, WINDOW_BYTES};
+use super::job::{Bell, Job, NewJob};
+use super::layout::{self, JobShape, JobView};
+use super::spill::Spill;
+use crate::ErrorKind;
+use crate::arena::{Arena, ArenaError};
+use crate::message::{self, EncodeError, Encoder, Message};
+use crate::task::{Accept, TaskContext, TaskEntry, TaskError, TaskFn, TaskId};
+
+/// A lazy window is published unfilled when the caller's iterator takes longer than this.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// What all windows of one batch share.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) arena: &'static Arena,
+    pub(super) task: TaskId,
+    pub(super) entry: &'static TaskEntry,
+    pub(super) name: Arc<str>,
+    pub(super) retries: u32,
+    /// Shared by all windows; `None` for a single call, which gets a doorbell of its own.
+    pub(super) bell: Option<Arc<Bell>>,
+}
+
+impl Plan {
+    /// Bytes of the two slots of an item.
+    pub(super) fn stride(&self) -> usize {
+        self.entry.input().size + self.entry.output().size
+    }
+
+    /// What an error about item `item` of the batch says of where it belongs.
+    pub(super) fn context(&self, item: Option<usize>) -> TaskContext {
+        TaskContext { task: self.name.clone(), item }
+    }
+
+    /// The error for shared memory that was not to be had.
+    pub(super) fn no_memory(&self, item: Option<usize>, error: &ArenaError) -> TaskError {
+        TaskError::NotSendable { context: self.context(item), reason: error.to_string(), kind: error.kind() }
+    }
+
+    fn not_encoded(&self, item: Option<usize>, error: &EncodeError) -> TaskError {
+        TaskError::NotSendable { context: self.context(item), reason: error.to_string(), kind: error.kind() }
+    }
+}
+
+/// A job whose outputs have type `R`.
+#[derive(Debug)]
+pub(super) struct Window<R> {
+    job: Arc<Job>,
+    output: PhantomData<fn() -> R>,
+}
+
+/// What [`build`] made of some items.
+#[derive(Debug)]
+pub(super) struct Built<R> {
+    /// The items that could be encoded; `None` if there was none.
+    pub(super) window: Option<Window<R>>,
+    /// How many they are.
+    pub(super) items: usize,
+    /// The item after them could not be encoded.
+    pub(super) failed: Option<TaskError>,
+    /// The input has no more items.
+    pub(super) ended: bool,
+}
+
+/// Encodes the next items into a new job that is not yet published. `first` is the first item's index in the batch.
+pub(super) fn build<F, M, I>(
+    plan: &Plan,
+    outlook: &Outlook,
+    items: &mut I,
+    first: Option<usize>,
+) -> Result<Built<F::Output>, TaskError>
+where
+    F: TaskFn<M>,
+    I: Iterator,
+    I::Item: Accept<M>,
+{
+    let capacity = outlook.window();
+    let entry = (plan.task, plan.entry.input(), plan.entry.output());
+    let mut shape = JobShape::new(entry, capacity, outlook.chunk(capacity), outlook.chunk.is_none());
+    let bell = plan.bell.as_ref().map_or(0, |bell| bell.pos());
+    let mut block = layout::new_job(plan.arena, &shape, bell).map_err(|error| plan.no_memory(first, &error))?;
+    let spilled = Rc::new(Cell::new(0));
+    let mut encoder = Encoder::new(Box::new(Spill::counted(plan.arena, block.id(), spilled.clone())));
+    let begun = outlook.lazy.then(Instant::now);
+    let (mut encoded, mut failed, mut ended) = (0, None, false);
+    {
+        let view = JobView::of(&block, &shape);
+        while encoded < capacity {
+            let Some(item) = items.next() else {
+                ended = true;
+                break;
+            };
+            // SAFETY: `input` is a slot of the layout that this task's entry states for its input, inside a block that
+            // nobody else reads before it is published; whatever the encoder spills lies in children of that block.
+            if let Err(error) = unsafe { item.write(&mut encoder, view.input(encoded)) } {
+                failed = Some(plan.not_encoded(first.map(|first| first + encoded), &error));
+                break;
+            }
+            encoded += 1;
+            if spilled.get() >= WINDOW_BYTES {
+                break;
+            }
+            if let Some(begun) = begun
+                && (encoded < 16 || encoded % 16 == 0)
+                && begun.elapsed() >= PATIENCE
+            {
+                break;
+            }
+        }
+    }
+    drop(encoder);
+    if encoded == 0 {
+        return Ok(Built { window: None, items: 0, failed, ended });
+    }
+    if encoded < capacity {
+        layout::shorten_job(&mut block, &mut shape, encoded, outlook.chunk(encoded));
+    }
+    let (arena, name, bell) = (plan.arena, plan.name.clone(), plan.bell.clone());
+    let job = Job::new(NewJob { arena, block, shape, name, first, retries: plan.retries, bell });
+    Ok(Built { window: Some(Window { job, output: PhantomData }), items: encoded, failed, ended })
+}
+
+impl<R> Window<R> {
+    pub(super) fn job(&self) -> &Arc<Job> {
+        &self.job
+    }
+}
+
+impl<R: Message> Window<R> {
+    /// The outputs of items whose chunks are done, as far as they have one.
+    pub(super) fn reader(&self) -> Reader<'_, R> {
+        let failures = if self.job.is_clean() { BTreeMap::new() } else { self.job.failures() };
+        Reader { view: self.job.view(), job: &self.job, failures, suspect: self.job.is_suspect(), output: PhantomData }
+    }
+}
+
+/// Reads the outputs of a window.
+#[derive(Debug)]
+pub(super) struct Reader<'a, R> {
+    view: JobView<'a>,
+    job: &'a Job,
+    failures: BTreeMap<usize, TaskError>,
+    suspect: bool,
+    output: PhantomData<fn() -> R>,
+}
+
+impl<R: Message> Reader<'_, R> {
+    /// The output of `item`, whose chunk must be done.
+    pub(super) fn read(&self, item: usize) -> Result<R, TaskError> {
+        if !self.failures.is_empty()
+            && let Some(error) = self.failures.get(&item)
+        {
+            return Err(error.clone());
+        }
+        let slot = self.view.output(item);
+        if self.suspect {
+            self.check(item, slot)?;
+        }
+        // SAFETY: the chunk is done and the item is no failure, so its worker wrote a value of the task's output type (the
+        // type of this window, see `build`) here, and all it refers to lies in the arena; after a worker's death the bytes
+        // were validated just now.
+        unsafe { message::decode::<R>(slot) }.map_err(|error| TaskError::NotSendable {
+            context: self.job.context(item),
+            reason: error.to_string(),
+            kind: ErrorKind::InvalidData,
+        })
+    }
+
+    /// How many items there are.
+    pub(super) fn items(&self) -> usize {
+        self.view.items()
+    }
+
+    /// All outputs of a finished window, in order; the first failure ends it.
+    pub(super) fn read_all(&self, out: &mut Vec<R>) -> Result<(), TaskError> {
+        let items = self.view.items();
+        out.reserve(items);
+        for item in 0..items {
+            out.push(self.read(item)?);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn check(&self, item: usize, slot: *const u8) -> Result<(), TaskError> {
+        // SAFETY: the slot has the layout of `R`'s archived form (see `build`), and the whole arena is readable.
+        unsafe { message::validate::<R>(slot, &[self.job.arena().readable()]) }.map_err(|error| {
+            TaskError::NotSendable {
+                context: self.job.context(item),
+                reason: format!("a worker died in this batch and left bytes that are no valid result: {error}"),
+                kind: ErrorKind::InvalidData,
+            }
+        })
+    }
+}
