@@ -13,6 +13,8 @@ use crate::arena::{self, BlockId, Owner, Verdict};
 /// The seeded mistakes and what they break; see `arena::mutants`.
 pub const MUTANTS: &[(u32, &str)] = arena::mutants::ALL;
 
+pub use crate::pool::testing as pool;
+
 /// Makes one of [`MUTANTS`] in this process and those it forks from now on; 0 for none.
 pub fn select_mutant(number: u32) {
     arena::mutants::select(number);
@@ -114,6 +116,10 @@ impl Arena {
             fd.try_clone_to_owned().map_err(|error| Refused { kind: ErrorKind::Io, text: error.to_string() })
         };
         Ok(arena::ArenaFds { memfd: clone(memfd)?, locks: clone(locks)? })
+    }
+
+    pub(crate) fn inner(self) -> &'static arena::Arena {
+        self.0
     }
 
     pub fn me(self) -> Member {

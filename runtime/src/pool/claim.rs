@@ -24,7 +24,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
 use super::layout::{JobView, Seat};
-use crate::arena::Owner;
+use super::mutants;
+use crate::arena::{Owner, mutant};
 
 const STATE: u64 = 0b11;
 const FREE: u64 = 0;
@@ -98,11 +99,21 @@ pub(super) fn claim(job: &JobView<'_>, seat: &Seat, me: Owner) -> Option<Claim> 
         let word = &job.words[chunk as usize];
         let mut seen = word.load(Relaxed);
         while let Chunk::Free { start } = Chunk::from_raw(seen) {
-            seat.chunk.store(chunk, Relaxed);
-            seat.progress.store((start as u64) << 1, Release);
+            let announce = || {
+                seat.chunk.store(chunk, Relaxed);
+                seat.progress.store((start as u64) << 1, Release);
+            };
+            if !mutant(mutants::CLAIM_FIRST) {
+                announce();
+            }
             let mine = Chunk::Claimed { by: me.raw(), start }.to_raw();
             match word.compare_exchange(seen, mine, AcqRel, Relaxed) {
-                Ok(_) => return Some(Claim { chunk: chunk as usize, start }),
+                Ok(_) => {
+                    if mutant(mutants::CLAIM_FIRST) {
+                        announce();
+                    }
+                    return Some(Claim { chunk: chunk as usize, start });
+                }
                 Err(now) => seen = now,
             }
         }
@@ -169,7 +180,7 @@ pub(super) fn release(job: &JobView<'_>, chunk: usize, dead: Owner, after: Chunk
 pub(super) fn rewind(job: &JobView<'_>) -> bool {
     let end = (job.header.cursor.0.load(SeqCst) as usize).min(job.words.len());
     let free = job.words[..end].iter().position(|word| matches!(Chunk::load(word, Acquire), Chunk::Free { .. }));
-    if let Some(free) = free {
+    if let Some(free) = free.filter(|_| !mutant(mutants::NO_REWIND)) {
         job.header.cursor.0.fetch_min(free as u64, SeqCst);
     }
     free.is_some() || end < job.words.len()

@@ -26,7 +26,8 @@ use std::mem::{align_of, size_of};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use crate::arena::{Arena, Block, BlockId};
+use super::mutants;
+use crate::arena::{Arena, Block, BlockId, mutant};
 use crate::task::{SlotLayout, TaskId};
 
 /// Most workers of one pool: the family's process slots.
@@ -455,6 +456,10 @@ pub(super) fn push_fault(
     unsafe {
         base.cast::<FaultRecord>().write(record);
         base.add(size_of::<FaultRecord>()).copy_from_nonoverlapping(fault.bytes.as_ptr(), fault.bytes.len());
+    }
+    if mutant(mutants::FAULT_UNOWNED) {
+        job.header.faults.swap(pos, AcqRel);
+        return block.adopt_into(job.id);
     }
     // The job owns the record before its list names it, so the list never names memory that an audit may free.
     block.adopt_into(job.id)?;

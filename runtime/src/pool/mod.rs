@@ -18,10 +18,13 @@ mod handle;
 mod imap;
 mod job;
 mod layout;
+mod mutants;
 mod ring;
 mod run;
 mod spill;
 mod stats;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod window;
 pub(crate) mod worker;
 

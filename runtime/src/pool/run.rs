@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::claim::{self, Claim};
 use super::layout::{self, ControlView, Fault, JobView, Seat};
-use super::{bell, spill::Spill};
-use crate::arena::{Arena, BlockId, Owner};
+use super::{bell, mutants, spill::Spill};
+use crate::arena::{Arena, BlockId, Owner, mutant};
 use crate::message::Encoder;
 use crate::task::{RunCtx, TaskEntry, TaskFault, TaskId, WorkerState, registry};
 
@@ -56,6 +56,9 @@ impl Worker<'_> {
         let mut encoder = Encoder::new(Box::new(Spill::new(self.arena, job.id)));
         loop {
             let begun = measure.then(Instant::now);
+            if mutant(mutants::COMMIT_FIRST) {
+                claim::commit(job, claimed, job.range(claimed.chunk).len());
+            }
             let end = self.run_chunk(job, entry, claimed, &mut encoder);
             let items = end.saturating_sub(claimed.start);
             if let Some(begun) = begun {

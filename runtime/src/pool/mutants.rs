@@ -1,0 +1,19 @@
+//! Seeded mistakes of the pool's protocols; see `arena::mutants`. They exist in `testing` builds only.
+
+/// The chunk's word says claimed before the seat names the chunk.
+pub(super) const CLAIM_FIRST: u32 = 101;
+/// The chunk's word says done before its items are.
+pub(super) const COMMIT_FIRST: u32 = 102;
+/// The audit leaves the cursor where the dead left it.
+pub(super) const NO_REWIND: u32 = 103;
+/// A fault record is on the job's list before the job owns it.
+pub(super) const FAULT_UNOWNED: u32 = 104;
+
+/// All of them, with the operation that shows each.
+#[cfg(feature = "testing")]
+pub(super) const ALL: &[(u32, &str)] = &[
+    (CLAIM_FIRST, "work: claim before the seat names the chunk"),
+    (COMMIT_FIRST, "work: commit before the items"),
+    (NO_REWIND, "work: audit without rewinding the cursor"),
+    (FAULT_UNOWNED, "fail: record on the list before the job owns it"),
+];

@@ -1,0 +1,155 @@
+//! A pool without processes: what the single-step killer steps through. Only in `testing` builds.
+#![allow(missing_docs, clippy::missing_panics_doc)]
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::*;
+use std::time::{Duration, Instant};
+
+use super::claim::{self, Chunk};
+use super::estimate::Outlook;
+use super::job::{Bell, Job};
+use super::layout::{self, ControlView, Fault};
+use super::run::Worker;
+use super::window::{self, Plan, Window};
+use crate::arena::{Arena, Block, Owner};
+use crate::process::Death;
+use crate::task::{TaskEntry, TaskFault, TaskFn, TaskSource, WorkerState, param, plain, registry};
+use crate::{ErrorKind, ExitStatus, Signal};
+
+/// Seeded mistakes of the pool's protocols, for `testing::select_mutant`.
+pub const MUTANTS: &[(u32, &str)] = super::mutants::ALL;
+
+fn square(x: u64) -> u64 {
+    const _: () = {
+        inventory::submit! {
+            TaskEntry::new(
+                TaskSource {
+                    name: "offspring::testing::square",
+                    file: file!(),
+                    line: line!(),
+                    column: column!(),
+                    signature: "fn square(x: u64) -> u64",
+                    version: 0,
+                },
+                plain::n1(&square, (param::<u64, _>(),)),
+            )
+        }
+    };
+    x * x
+}
+
+/// Control block and one published job of `items` squares.
+#[derive(Debug)]
+pub struct Table {
+    arena: &'static Arena,
+    control: Block,
+    window: Window<u64>,
+}
+
+const SEATS: usize = 4;
+
+impl Table {
+    /// Lays the table in the arena of the pool's process: items `0..items`, in chunks of `chunk`.
+    pub fn lay(arena: crate::testing::Arena, items: usize, chunk: usize, retries: u32) -> Table {
+        Table::of(arena.inner(), square, items, chunk, retries)
+    }
+
+    fn of<F: TaskFn<M, Output = u64>, M>(arena: &'static Arena, _: F, items: usize, chunk: usize, retries: u32) -> Table
+    where
+        u64: crate::Accept<M>,
+    {
+        let control = layout::new_control(arena, SEATS).expect("a control block");
+        let task = registry::entry_of::<F>().expect("the task is registered");
+        let entry = registry::get(task).expect("the task has an entry");
+        let bell = Some(Bell::new(arena).expect("a bell"));
+        let plan = Plan { arena, task, entry, name: entry.name().into(), retries, bell };
+        let outlook = Outlook { chunk: Some(chunk), remaining: (items, Some(items)), ..Outlook::SINGLE };
+        let built = window::build::<F, M, _>(&plan, &outlook, &mut (0..items as u64), Some(0)).expect("a job");
+        let table = Table { arena, control, window: built.window.expect("a job") };
+        table.publish();
+        table
+    }
+
+    fn control(&self) -> ControlView<'_> {
+        layout::control_of(&self.control, SEATS)
+    }
+
+    fn job(&self) -> &Arc<Job> {
+        self.window.job()
+    }
+
+    fn publish(&self) {
+        let seq = self.control().publish(self.job().id()).expect("room in the ring");
+        self.job().note_entry(seq);
+    }
+
+    /// Takes a seat for a member, before the stepping begins.
+    pub fn sit(&self, seat: usize, member: crate::testing::Member) {
+        self.control().seats[seat].owner.store(member.raw(), SeqCst);
+    }
+
+    /// The whole of a worker's part: claims, runs and commits chunks until none is left.
+    pub fn work(&self, arena: crate::testing::Arena, seat: usize) {
+        let control = self.control();
+        let arena = arena.inner();
+        let mut worker = Worker { arena, me: arena.me(), seat: &control.seats[seat], state: WorkerState::none() };
+        while let Some((seq, job)) = control.oldest() {
+            worker.work_on(&control, seq, job);
+        }
+    }
+
+    /// One chunk whose first item fails: claim, fault record, commit.
+    pub fn fail(&self, arena: crate::testing::Arena, seat: usize) {
+        let control = self.control();
+        let arena = arena.inner();
+        let (seat, job) = (&control.seats[seat], self.job().view());
+        seat.job.store(job.id.raw(), SeqCst);
+        if let Some(claimed) = claim::claim(&job, seat, arena.me()) {
+            seat.progress.store((claimed.start as u64) << 1 | 1, Release);
+            let fault = TaskFault::NotSendable { reason: "it fails".into(), kind: ErrorKind::NotSendable };
+            let item = job.range(claimed.chunk).start + claimed.start;
+            let fault = Fault { item, worker: 1, bytes: fault.encode() };
+            layout::push_fault(arena, &job, &fault).expect("memory for the record");
+            let end = claimed.start + 1;
+            seat.progress.store((end as u64) << 1, Release);
+            claim::commit(&job, claimed, end);
+        }
+        seat.job.store(0, SeqCst);
+    }
+
+    /// What the pool's process does about the death of a member, after the arena's audit.
+    pub fn settle(&self, dead: crate::testing::Member) {
+        let Some(owner) = Owner::from_raw(dead.raw()) else { return };
+        let control = self.control();
+        let Some(seat) = control.seats.iter().find(|seat| seat.owner.load(SeqCst) == owner.raw()) else { return };
+        let status = ExitStatus::Signaled { signal: Signal::KILL, core_dumped: false };
+        let death = Death { owner, pid: 1, status, note: None };
+        if seat.job.load(SeqCst) == self.job().id().raw() && self.job().settle(seat, owner, &death) {
+            self.publish();
+        }
+        seat.job.store(0, SeqCst);
+        seat.owner.store(0, SeqCst);
+    }
+
+    /// Every item's end: `=value`, or the kind of its error; `?` for an item that is not done. Waits for nothing.
+    pub fn outcome(&self) -> Vec<String> {
+        let view = self.job().view();
+        let reader = self.window.reader();
+        (0..view.words.len())
+            .flat_map(|chunk| {
+                let done = matches!(Chunk::load(&view.words[chunk], SeqCst), Chunk::Done { .. });
+                view.range(chunk).map(move |item| (item, done))
+            })
+            .map(|(item, done)| match done.then(|| reader.read(item)) {
+                None => "?".to_owned(),
+                Some(Ok(value)) => format!("={value}"),
+                Some(Err(error)) => format!("{:?}", error.kind()),
+            })
+            .collect()
+    }
+
+    /// Does a caller that waits for all of it get through, within a second?
+    pub fn wait(&self) -> bool {
+        self.job().wait_all(Some(Instant::now() + Duration::from_secs(1)), || false)
+    }
+}
