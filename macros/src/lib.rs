@@ -1,1 +1,147 @@
 //! The attributes of `offspring`: see the crate `offspring`, which re-exports them.
+//!
+//! `options.rs` reads the attributes' arguments, `item.rs` the items, `check.rs` refuses what cannot work, `task.rs` and
+//! `message.rs` generate. Every refusal is a sentence with the way out, on the smallest span, and comes with the
+//! untouched item: one mistake is one error.
+
+mod check;
+mod item;
+mod message;
+mod options;
+mod signature;
+mod task;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+/// Makes a function a task: something that other processes can be asked to run.
+///
+/// The function stays what it is, and can be called, passed and documented as before. Its parameters and its result are
+/// [messages](https://docs.rs/offspring/latest/offspring/trait.Message.html); they may be borrowed, and are then read in
+/// place in shared memory: `&str`, `&Path`, `&[T]` of numbers, `&Archived<T>`. `&T` of any other message is made a value
+/// first and lent. There may be up to 8 parameters.
+///
+/// ```
+/// use offspring::task;
+///
+/// #[task]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// #[task]
+/// fn words(text: &str) -> usize {
+///     text.split_whitespace().count()
+/// }
+///
+/// assert_eq!(square(3), 9);
+/// assert_eq!([1, 2, 3].map(square), [1, 4, 9]);
+/// ```
+///
+/// # State
+/// A first parameter `&mut S` borrows the worker's state, which a function marked `#[task(state)]` makes once per worker.
+/// It needs not be a message, as it never leaves the worker; the constructor may return a `Result`.
+///
+/// ```
+/// use offspring::{Failure, task};
+/// use std::collections::HashMap;
+///
+/// #[task(state)]
+/// fn open(path: &str) -> Result<HashMap<u64, String>, Failure> {
+///     Ok(HashMap::from([(7, path.to_owned())]))
+/// }
+///
+/// #[task]
+/// fn query(db: &mut HashMap<u64, String>, id: u64) -> Option<String> {
+///     db.get(&id).cloned()
+/// }
+/// ```
+///
+/// # Methods
+/// Above an `impl` block it makes every function in it a task. `self` and `&self` are the first parameter, `&mut self` is
+/// the worker's state.
+///
+/// ```
+/// use offspring::{message, task};
+///
+/// #[message]
+/// struct Scale {
+///     by: f64,
+/// }
+///
+/// #[task]
+/// impl Scale {
+///     fn run(&self, x: f64) -> f64 {
+///         x * self.by
+///     }
+/// }
+/// assert_eq!(Scale::run(&Scale { by: 2.0 }, 4.0), 8.0);
+/// ```
+///
+/// # Generics
+/// A generic function is a task for the types that are listed. With several parameters, each entry is in parentheses:
+/// `instantiate((f32, u8), (f64, u16))`.
+///
+/// ```
+/// use offspring::task;
+///
+/// #[task(instantiate(u32, u64))]
+/// fn largest<T: Ord + Copy + offspring::Message>(values: Vec<T>) -> Option<T> {
+///     values.iter().copied().max()
+/// }
+/// assert_eq!(largest(vec![3u32, 5]), Some(5));
+/// ```
+///
+/// # Options
+/// - `name = "..."`: the name in errors and in `offspring::tasks()`, instead of `module::path::function`.
+/// - `version = 2`: shown by `offspring::tasks()`, and part of what a journal compares.
+/// - `crate = path`: where `offspring` is, if it is re-exported by another crate.
+#[proc_macro_attribute]
+pub fn task(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    or_untouched(item.into(), |item| task::expand(arguments.into(), item))
+}
+
+/// Makes a struct or an enum a message: something that can be sent to other processes, and read in place there.
+///
+/// All fields are messages. `#[message]` is rkyv's derives with everything filled in, so that rkyv need not be a
+/// dependency, and `PathBuf`, `OsString` and `SystemTime` work as fields, inside `Option`, `Vec` and maps too. The archived
+/// form of `Page` is `ArchivedPage`, also known as `offspring::Archived<Page>`, with the same fields, archived.
+///
+/// ```
+/// use offspring::{Archived, message, task};
+/// use std::path::PathBuf;
+///
+/// #[message]
+/// #[derive(Debug, Clone, PartialEq)]
+/// struct Page {
+///     url: String,
+///     links: Vec<String>,
+///     saved_as: Option<PathBuf>,
+/// }
+///
+/// #[task]
+/// fn degree(page: &Archived<Page>) -> usize {
+///     page.links.len()
+/// }
+/// ```
+///
+/// # Options
+/// - `derive(Debug, PartialEq)`: derives for the archived form.
+/// - `crate = path`: where `offspring` is, if it is re-exported by another crate.
+#[proc_macro_attribute]
+pub fn message(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    or_untouched(item.into(), |item| message::expand(arguments.into(), item))
+}
+
+/// What `expand` makes of the item; or its errors, and the item as it was.
+fn or_untouched(
+    item: TokenStream,
+    expand: impl FnOnce(TokenStream) -> syn::Result<TokenStream>,
+) -> proc_macro::TokenStream {
+    expand(item.clone())
+        .unwrap_or_else(|error| {
+            let error = error.into_compile_error();
+            quote!(#error #item)
+        })
+        .into()
+}

@@ -19,6 +19,7 @@ pub mod __private;
 pub use error::{Error, ErrorKind, Result};
 pub use executor::{Executor, Inline};
 pub use message::{Archived, Message};
+pub use offspring_macros::{message, task};
 pub use pool::{Batch, Imap, ImapUnordered, Pool, PoolBuilder, PoolError, PoolStats, TaskHandle, WorkerInfo};
 pub use process::{ExitStatus, Signal, SpawnError, StartMethod, Waitable, init, wait_any};
 pub use task::{Accept, StateFn, TaskContext, TaskError, TaskFn, TaskInfo, tasks};

@@ -3,5 +3,7 @@
 pub use inventory;
 pub use rkyv;
 
-pub use crate::message::{Auto, DecodeError, Decoder, EncodeError, Encoder, InPlace};
-pub use crate::task::{Fallibly, Plainly, TaskEntry, TaskSource, constructor, param, plain, with_state};
+pub use crate::message::{Auto, DecodeError, Decoder, EncodeError, Encoder, InPlace, Message};
+pub use crate::task::{
+    Fallibly, Feed, InArchive, Plainly, TaskEntry, TaskSource, constructor, param, plain, state, with_state,
+};

@@ -65,7 +65,7 @@ impl TaskFault {
     /// As bytes, for [`TaskFault::decode`].
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let mut text = |bytes: &mut Vec<u8>, text: &str| {
+        let text = |bytes: &mut Vec<u8>, text: &str| {
             bytes.extend((text.len() as u64).to_le_bytes());
             bytes.extend(text.as_bytes());
         };

@@ -364,6 +364,12 @@ impl<S, E: fmt::Display> Made<Result<S, E>> for Fallibly {
     }
 }
 
+/// The state that `&mut S` borrows.
+// Not public API. Used by generated code.
+pub const fn state<B: super::Borrowed>() -> PhantomData<B::State> {
+    PhantomData
+}
+
 /// Plain tasks by number of parameters.
 // Not public API. Used by generated code.
 pub mod plain {
