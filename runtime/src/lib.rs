@@ -21,5 +21,5 @@ pub use executor::{Executor, Inline};
 pub use message::{Archived, Message};
 pub use offspring_macros::{message, task};
 pub use pool::{Batch, Imap, ImapUnordered, Pool, PoolBuilder, PoolError, PoolStats, TaskHandle, WorkerInfo};
-pub use process::{ExitStatus, Signal, SpawnError, StartMethod, Waitable, init, wait_any};
+pub use process::{Child, ExitStatus, Process, Signal, SpawnError, StartMethod, Waitable, init, spawn, wait_any};
 pub use task::{Accept, StateFn, TaskContext, TaskError, TaskFn, TaskInfo, tasks};

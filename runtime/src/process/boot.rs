@@ -55,7 +55,8 @@ pub(crate) struct Boot {
     pub(crate) daemon: bool,
     pub(crate) mask: u64,
     pub(crate) umask: Option<u32>,
-    pub(crate) scheduling: Scheduling,
+    /// `None`: as it is.
+    pub(crate) scheduling: Option<Scheduling>,
     pub(crate) cpus: Option<Cpus>,
     pub(crate) limits: Vec<(usize, Limit)>,
     pub(crate) name: String,
@@ -92,9 +93,9 @@ impl Boot {
         out.u64(self.daemon.into());
         out.u64(self.mask);
         out.option(self.umask, |out, value| out.u64(value.into()));
-        out.i32(self.scheduling.policy);
-        out.i32(self.scheduling.priority);
-        out.i32(self.scheduling.nice);
+        out.option(self.scheduling, |out, scheduling| {
+            [scheduling.policy, scheduling.priority, scheduling.nice].into_iter().for_each(|value| out.i32(value));
+        });
         out.option(self.cpus, |out, cpus| cpus.iter().for_each(|&word| out.u64(word)));
         out.u64(self.limits.len() as u64);
         for &(number, (soft, hard)) in &self.limits {
@@ -139,7 +140,9 @@ impl Boot {
             daemon: input.u64()? != 0,
             mask: input.u64()?,
             umask: input.option(Reader::u32)?,
-            scheduling: Scheduling { policy: input.i32()?, priority: input.i32()?, nice: input.i32()? },
+            scheduling: input.option(|input| {
+                Some(Scheduling { policy: input.i32()?, priority: input.i32()?, nice: input.i32()? })
+            })?,
             cpus: input.option(|input| {
                 let mut cpus = [0; 16];
                 for word in &mut cpus {
@@ -269,7 +272,7 @@ mod tests {
             daemon: true,
             mask: 1 << 63,
             umask: Some(0o22),
-            scheduling: Scheduling { policy: 0, priority: 0, nice: -3 },
+            scheduling: Some(Scheduling { policy: 0, priority: 0, nice: -3 }),
             cpus: Some([9; 16]),
             limits: (0..LIMITS).map(|number| (number, (number as u64, u64::MAX))).collect(),
             name: "näme".into(),
@@ -290,7 +293,7 @@ mod tests {
     #[test]
     fn a_message_comes_back_as_it_was() {
         assert_eq!(Boot::decode(&boot().encode()), Some(boot()));
-        let plain = Boot { env: None, umask: None, cpus: None, limits: vec![], ..boot() };
+        let plain = Boot { env: None, umask: None, cpus: None, scheduling: None, limits: vec![], ..boot() };
         assert_eq!(Boot::decode(&plain.encode()), Some(plain));
     }
 

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use super::boot::{Boot, Role, StreamSource};
 use super::{build, current, exit, fatal, fork_server, note, task_child};
-use crate::arena::{self, Life};
+use crate::arena::{self, Life, Slot};
 use crate::{Signal, sys};
 
 /// A child that finds its parent gone. Nobody sees it.
@@ -37,7 +37,11 @@ pub(crate) fn run(mut boot: Boot, lifeline: OwnedFd) -> ! {
     fds.all().for_each(|fd| _ = sys::fd::close_on_exec(fd.as_fd()));
     match boot.role {
         Role::ForkServer => fork_server::serve(fds),
-        Role::Task | Role::Worker => work(&boot, fds),
+        Role::Task | Role::Worker => {
+            // Failures here cost a report of a crash, not more.
+            _ = set_up_common_signals();
+            work(&boot, fds)
+        }
     }
 }
 
@@ -111,9 +115,6 @@ fn work(boot: &Boot, fds: Inherited) -> ! {
     let Some(owner) = arena::Owner::from_raw(boot.owner) else { entry_exit(EXIT_WRONG_BUILD) };
     let Inherited { memory, locks, notify, lifeline, socket: _, directory, streams } = fds;
     let Ok(arena) = arena::attach(arena::ArenaFds { memfd: memory, locks }, owner) else { entry_exit(EXIT_NO_ARENA) };
-    if let Some(slot) = arena.slots().get(owner) {
-        slot.set_life(Life::Live);
-    }
     exit::note_own_exit();
     // Held for the life of the process: it is closed by nothing but its end.
     std::mem::forget(lifeline);
@@ -121,6 +122,9 @@ fn work(boot: &Boot, fds: Inherited) -> ! {
     if let Err((what, error)) = set_up(boot, directory, streams) {
         note::write_text(format!("{what}: {error}").as_bytes());
         entry_exit(EXIT_NO_SETUP);
+    }
+    if let Some(slot) = arena.slots().get(owner) {
+        await_permission(slot);
     }
     let code = match boot.role {
         Role::Worker => match arena::BlockId::from_raw(boot.block) {
@@ -148,7 +152,9 @@ fn set_up(boot: &Boot, directory: Option<OwnedFd>, streams: Vec<OwnedFd>) -> Res
     if let Some(umask) = boot.umask {
         sys::proc::set_umask(umask);
     }
-    sys::proc::set_scheduling(boot.scheduling).map_err(|error| ("its niceness could not be set", error))?;
+    if let Some(scheduling) = boot.scheduling {
+        sys::proc::set_scheduling(scheduling).map_err(|error| ("its niceness could not be set", error))?;
+    }
     if let Some(cpus) = &boot.cpus
         && sys::proc::cpus().is_none_or(|now| now != *cpus)
     {
@@ -196,7 +202,8 @@ fn set_environment(env: &[u8]) {
     }
 }
 
-fn set_up_signals(boot: &Boot) -> io::Result<()> {
+/// What all children have in common. The fork server does it once, and its copies inherit it.
+pub(crate) fn set_up_common_signals() -> io::Result<()> {
     use sys::signal::{Action, set_action};
     // As std does before `main`: writing to a closed pipe is an error value.
     set_action(Signal::PIPE, Action::Ignore)?;
@@ -206,13 +213,25 @@ fn set_up_signals(boot: &Boot) -> io::Result<()> {
         // Inherited: then this process's own children would leave no status.
         set_action(Signal::CHLD, Action::Default)?;
     }
+    fatal::install()
+}
+
+fn set_up_signals(boot: &Boot) -> io::Result<()> {
     if boot.role == Role::Worker {
         // Ctrl-C reaches the whole foreground group, and is the root's to handle. Not ignored: commands would inherit that.
-        set_action(Signal::INT, Action::Nothing)?;
+        sys::signal::set_action(Signal::INT, sys::signal::Action::Nothing)?;
     }
-    fatal::install()?;
     sys::signal::set_mask(sys::signal::Mask(boot.mask));
     Ok(())
+}
+
+/// The parent lets a child go on when it has it in its books, and has made sure that it may be.
+fn await_permission(slot: &Slot) {
+    while slot.life() == Life::Reserved {
+        // The parent's death ends the wait, and this process.
+        sys::futex::wait(slot.life_word(), Life::Reserved as u32, None);
+    }
+    slot.set_life(Life::Live);
 }
 
 /// Ends a child that has not come as far as its work.

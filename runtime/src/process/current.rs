@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 
 use super::boot::Boot;
+use super::child_handle::ActiveChild;
 use super::{entry, supervisor};
 use crate::sys;
 
@@ -113,11 +114,8 @@ pub fn parent() -> Option<ProcessInfo> {
 /// ```
 /// assert!(offspring::process::active_children().is_empty());
 /// ```
-pub fn active_children() -> Vec<ProcessInfo> {
-    supervisor::children()
-        .into_iter()
-        .map(|child| ProcessInfo { pid: child.pid(), name: child.name().to_owned(), daemon: child.is_daemon() })
-        .collect()
+pub fn active_children() -> Vec<ActiveChild> {
+    supervisor::children().into_iter().map(ActiveChild::new).collect()
 }
 
 /// How many CPUs this process may use: by its affinity and its cgroup's quota, at least 1.

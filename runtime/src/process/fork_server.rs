@@ -10,10 +10,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use super::boot::{Boot, MAX_IN_SOCKET};
 use super::child::{self, Inherited};
 use super::error::SpawnError;
-use super::launch::{self, Environment, FamilyFds, Launch, Lifeline};
+use super::launch::{self, Environment, FamilyFds, Launch, Lifeline, ProcessState};
 use super::spec::EnvChanges;
 use crate::sys::clone::{Copied, sibling};
-use crate::sys::proc::Rights;
+use crate::sys::proc::{Namespaces, Rights};
 use crate::sys::spawn::Spawned;
 use crate::sys::{self, proc};
 use crate::{ExitStatus, Signal};
@@ -26,6 +26,9 @@ pub(crate) struct ForkServer {
     _lifeline: OwnedFd,
     /// What it may do: what its parent's supervisor could when it was started.
     pub(crate) rights: Option<Rights>,
+    pub(crate) namespaces: Namespaces,
+    /// What its copies have without being told.
+    pub(crate) state: ProcessState,
     env: Environment,
 }
 
@@ -36,6 +39,8 @@ pub(crate) enum Refused {
     Gone,
     /// It cannot make this child; a start by re-exec can.
     Unable,
+    /// It may do what the caller may not, or the reverse.
+    Rights,
     /// No child can be made now.
     Failed(SpawnError),
 }
@@ -49,13 +54,15 @@ impl ForkServer {
     pub(crate) fn start(family: FamilyFds) -> Result<ForkServer, SpawnError> {
         let (ours, theirs) = sys::fd::packet_pair().map_err(SpawnError::io(CONTEXT))?;
         let lifeline = Lifeline::new()?;
-        let rights = proc::rights().map(|(rights, _)| rights);
+        let (rights, umask) = proc::rights().unzip();
+        let namespaces = proc::namespaces(rights.as_ref());
+        let state = ProcessState::of_this_process(umask);
         let env = Environment::new(&EnvChanges::default());
         let mut boot = launch::fork_server_boot();
         boot.fds.socket = theirs.as_raw_fd();
         boot.fds.lifeline = lifeline.reader.as_raw_fd();
         let process = launch::exec(&mut boot, family, &lifeline, &env)?;
-        Ok(ForkServer { socket: ours, process, _lifeline: lifeline.writer, rights, env })
+        Ok(ForkServer { socket: ours, process, _lifeline: lifeline.writer, rights, namespaces, state, env })
     }
 
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
@@ -118,6 +125,7 @@ pub(crate) fn serve(fds: Inherited) -> ! {
     proc::set_thread_name("offspring-fork");
     proc::offer_to_oom_killer();
     release_what_it_was_started_with();
+    _ = child::set_up_common_signals();
     let mut bytes = vec![0; MAX_IN_SOCKET];
     loop {
         let (len, received) = match sys::fd::receive(socket.as_fd(), &mut bytes) {

@@ -7,25 +7,19 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::arena::Owner;
+use crate::process::child;
 use crate::process::wait_any::{Bell, Rope};
 use crate::sys::pidfd;
+use crate::task::PanicRecord;
 use crate::{ExitStatus, Signal};
 
 /// What a dead child left to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Note {
     /// It panicked, and said so before it ended.
-    Panic(PanicNote),
+    Panic(PanicRecord),
     /// Why it ended, in words: a fatal signal's circumstances, or what kept it from starting.
     Text(String),
-}
-
-/// A panic, as told by the process that panicked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PanicNote {
-    pub(crate) message: String,
-    pub(crate) location: String,
-    pub(crate) backtrace: Option<String>,
 }
 
 /// The end of a child.
@@ -35,6 +29,31 @@ pub(crate) struct Death {
     pub(crate) pid: u32,
     pub(crate) status: ExitStatus,
     pub(crate) note: Option<Note>,
+    /// Had it become a member of the family, and so, shortly after, begun its work?
+    pub(crate) began: bool,
+}
+
+impl Death {
+    /// Why it never began its work, where that is not for the reasons that can end any process.
+    pub(crate) fn start_failure(&self) -> Option<String> {
+        let code = self.status.code().filter(|_| !self.began)?;
+        let note = match &self.note {
+            Some(Note::Text(text)) => text.as_str(),
+            _ => "it did not say why",
+        };
+        Some(match code {
+            child::EXIT_WRONG_BUILD => {
+                "the child runs another build of this program: was its file replaced while it ran? Start the \
+                                        program anew"
+                    .into()
+            }
+            child::EXIT_NO_ARENA => {
+                "the child could not map the family's shared memory: is its address space limited?".into()
+            }
+            child::EXIT_NO_SETUP => format!("the child could not be set up: {note}"),
+            _ => return None,
+        })
+    }
 }
 
 /// A child of this process, for any thread. It is watched whether a handle is held or not.

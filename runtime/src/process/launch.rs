@@ -90,7 +90,7 @@ impl Launch {
             daemon: spec.daemon,
             mask: sys::signal::mask().0,
             umask: None,
-            scheduling,
+            scheduling: Some(scheduling),
             cpus,
             limits: limits(spec),
             name: spec.name.clone(),
@@ -107,30 +107,40 @@ impl Launch {
         })
     }
 
-    /// For a fork server, which knows nothing of this process's present state: adds what is not part of a thread, too.
-    pub(crate) fn add_process_state(&mut self, umask: Option<u32>) -> Result<(), SpawnError> {
-        self.boot.umask = umask;
-        for number in 0..proc::LIMITS {
-            if let Ok(limit) = proc::limit(number)
-                && self.boot.limits.iter().all(|(other, _)| *other != number)
+    /// For a fork server, which knows nothing of this process's present state: adds what differs from the server's.
+    pub(crate) fn add_process_state(&mut self, umask: Option<u32>, server: &ProcessState) -> Result<(), SpawnError> {
+        let now = ProcessState::of_this_process(umask);
+        let Boot { umask, scheduling, cpus, limits, .. } = &mut self.boot;
+        *umask = now.umask.filter(|_| now.umask != server.umask);
+        *scheduling = scheduling.filter(|wanted| *wanted != server.scheduling);
+        *cpus = cpus.filter(|_| *cpus != server.cpus);
+        for (number, (now, servers)) in now.limits.into_iter().zip(server.limits).enumerate() {
+            if let Some(now) = now
+                && Some(now) != servers
+                && limits.iter().all(|(other, _)| *other != number)
             {
-                self.boot.limits.push((number, limit));
+                limits.push((number, now));
             }
         }
         if self.directory.is_none() {
             let failed = SpawnError::io("opening the working directory for a child");
             self.directory = Some(proc::open_path(c".", libc::O_DIRECTORY).map_err(failed)?);
         }
-        for (number, stream) in (0..).zip(&mut self.streams) {
+        for (number, stream) in (0..).zip(&self.streams) {
             if stream.is_none() {
-                *stream =
-                    sys::fd::copy_of_stream(number).map_err(SpawnError::io("copying a standard stream for a child"))?;
-                if stream.is_none() {
-                    self.boot.fds.streams[number as usize] = StreamSource::Closed;
-                }
+                let open = sys::fd::is_open(number);
+                self.boot.fds.streams[number as usize] =
+                    if open { StreamSource::Fd(number) } else { StreamSource::Closed };
             }
         }
         Ok(())
+    }
+
+    /// Undoes what was added for a fork server: a child that is executed anew inherits it.
+    pub(crate) fn drop_process_state(&mut self) {
+        let Boot { umask, env, fds, .. } = &mut self.boot;
+        (*umask, *env) = (None, None);
+        fds.streams = NO_FDS.streams;
     }
 
     /// Writes the numbers of this child's own descriptors into the message.
@@ -149,6 +159,26 @@ impl Launch {
     pub(crate) fn exec(&mut self, family: FamilyFds) -> Result<Spawned, SpawnError> {
         self.fill_in_own_fds();
         exec(&mut self.boot, family, &self.lifeline, &self.env)
+    }
+}
+
+/// What a process hands on to one that it forks, and a fork server to its copies: as it was when that server was started.
+#[derive(Debug, Clone)]
+pub(crate) struct ProcessState {
+    umask: Option<u32>,
+    scheduling: proc::Scheduling,
+    cpus: Option<proc::Cpus>,
+    limits: [Option<proc::Limit>; proc::LIMITS],
+}
+
+impl ProcessState {
+    pub(crate) fn of_this_process(umask: Option<u32>) -> ProcessState {
+        ProcessState {
+            umask,
+            scheduling: proc::scheduling(),
+            cpus: proc::cpus(),
+            limits: std::array::from_fn(|number| proc::limit(number).ok()),
+        }
     }
 }
 
@@ -307,7 +337,7 @@ pub(crate) fn fork_server_boot() -> Boot {
         daemon: true,
         mask: 0,
         umask: None,
-        scheduling: proc::scheduling(),
+        scheduling: None,
         cpus: None,
         limits: vec![],
         name: String::new(),

@@ -1,7 +1,9 @@
 //! Child processes: how they start, how they end, and who watches them.
 mod boot;
 mod build;
+mod builder;
 mod child;
+mod child_handle;
 mod current;
 mod entry;
 mod error;
@@ -15,17 +17,23 @@ mod mourning;
 mod note;
 mod spec;
 mod status;
+mod stream;
 pub(crate) mod supervisor;
+mod task_block;
 mod task_child;
 mod wait_any;
 
-pub use self::current::{ProcessInfo, active_children, cpu_count, current, parent};
+pub use builder::{Process, spawn};
+pub use child_handle::{ActiveChild, Child};
+pub use current::{ProcessInfo, active_children, cpu_count, current, parent};
 pub use entry::init;
 pub use error::SpawnError;
 pub use spec::StartMethod;
 pub use status::{ExitStatus, Signal};
+pub use stream::Stream;
 pub use wait_any::{Waitable, wait_any};
 
 pub(crate) use boot::Role;
-pub(crate) use handle::{ChildHandle, Death, Note, PanicNote};
+pub(crate) use handle::{ChildHandle, Death, Note};
+pub(crate) use note::write_panic as note_panic;
 pub(crate) use spec::ChildSpec;

@@ -7,15 +7,16 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use super::handle::Note;
+use super::handle::{Death, Note};
 use super::note::{self, Found};
 use crate::arena::{Arena, Life, Owner, Verdict};
 use crate::sys::{self, pidfd};
 use crate::{ExitStatus, Signal};
 
 /// Recovers everything of a child that has ended, gives its slot back, and says how it ended, as well as can be known.
-pub(crate) fn settle(arena: &'static Arena, dead: Owner, known: Option<ExitStatus>) -> (ExitStatus, Option<Note>) {
+pub(crate) fn settle(arena: &'static Arena, dead: Owner, pid: u32, known: Option<ExitStatus>) -> Death {
     bury_descendants(arena, dead);
+    let began = arena.slots().get(dead).is_some_and(|slot| slot.life() == Life::Live);
     let found = arena.slots().read_note(dead).and_then(|(kind, text)| note::read(kind, &text));
     let status = known.unwrap_or(match found {
         Some(Found::Exit(code)) => ExitStatus::Exited(code),
@@ -26,7 +27,7 @@ pub(crate) fn settle(arena: &'static Arena, dead: Owner, known: Option<ExitStatu
         _ => None,
     };
     bury(arena, dead, status, note.as_ref());
-    (status, note)
+    Death { owner: dead, pid, status, note, began }
 }
 
 /// A panic that was caught left a note too; it is none about the end of the process.

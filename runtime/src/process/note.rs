@@ -1,7 +1,8 @@
 //! What a process writes into its slot before it ends, so that its parent learns it whoever takes the exit status.
 
-use super::handle::{Note, PanicNote};
+use super::handle::Note;
 use crate::arena;
+use crate::task::PanicRecord;
 
 /// The kinds of notes, as they stand in a slot.
 const EXIT: u32 = 1;
@@ -32,9 +33,10 @@ pub(crate) fn write_text(text: &[u8]) {
 }
 
 /// Writes that a panic is under way. When it is caught after all, the note is of no account, as the status shows.
-pub(crate) fn write_panic(message: &str, location: &str, backtrace: Option<&str>) {
+pub(crate) fn write_panic(panic: &PanicRecord) {
+    let PanicRecord { message, location, backtrace } = panic;
     let mut text = Vec::with_capacity(512);
-    for part in [Some(location), Some(message), backtrace].into_iter().flatten() {
+    for part in [Some(location), Some(message), backtrace.as_ref()].into_iter().flatten() {
         // The parts are separated by zeros; a note that is too long is cut off at its end.
         text.extend(part.bytes().filter(|&byte| byte != 0));
         text.push(0);
@@ -55,7 +57,7 @@ pub(crate) fn read(kind: u32, text: &[u8]) -> Option<Found> {
         EXIT => Some(Found::Exit(i32::from_le_bytes(text.try_into().ok()?))),
         PANIC => {
             let mut parts = text.split(|&byte| byte == 0);
-            Some(Found::Words(Note::Panic(PanicNote {
+            Some(Found::Words(Note::Panic(PanicRecord {
                 location: parts.next().map(string)?,
                 message: parts.next().map(string)?,
                 backtrace: parts.next().filter(|part| !part.is_empty()).map(string),

@@ -26,12 +26,14 @@ use std::time::Duration;
 
 use super::error::SpawnError;
 use super::fork_server::{ForkServer, Refused};
-use super::handle::{ChildHandle, Death};
-use super::launch::{FamilyFds, Launch, effective_method};
+use super::handle::ChildHandle;
+use super::launch::{FamilyFds, Launch, Lifeline, effective_method};
 use super::spec::{ChildSpec, OnDeath, StartMethod};
 use super::{exit, guard, mourning};
+use crate::Signal;
 use crate::arena::{self, Arena, Life, Owner, Verdict};
-use crate::sys::proc::{self, Rights};
+use crate::sys::pidfd::Reaped;
+use crate::sys::proc::{self, Namespaces, Rights};
 use crate::sys::spawn::Spawned;
 use crate::sys::{self, fd::Poller};
 
@@ -59,9 +61,12 @@ pub(crate) struct Supervisor {
     children: Mutex<BTreeMap<u32, Entry>>,
     fork_server: Mutex<Option<ForkServer>>,
     /// What the supervisor's thread may do, as last read by itself.
-    rights: Mutex<Option<Rights>>,
+    rights: Mutex<Option<(Rights, Namespaces)>>,
     on_notify: Mutex<Vec<Box<dyn Fn() + Send>>>,
 }
+
+/// A child that has ended, but not for this process yet.
+struct StillThere;
 
 struct Entry {
     handle: Arc<ChildHandle>,
@@ -191,7 +196,7 @@ impl Supervisor {
     /// Starts the child by executing this program anew.
     fn spawn(&self, mut launch: Launch, rights: Option<Rights>) -> Result<Started, SpawnError> {
         let family = self.family_fds();
-        if self.thread_has(&rights) {
+        if self.thread_has(rights) {
             return self.on_thread(move |_| launch.exec(family).map(|spawned| (spawned, launch.lifeline.writer)));
         }
         // Credentials, seccomp filters and namespaces belong to threads. What this one gave up, its child must not get back: so it makes the
@@ -201,21 +206,24 @@ impl Supervisor {
     }
 
     /// Has the supervisor's thread the rights of the caller?
-    fn thread_has(&self, rights: &Option<Rights>) -> bool {
-        if rights.is_none() || *lock(&self.rights) == *rights {
+    fn thread_has(&self, rights: Option<Rights>) -> bool {
+        let with_namespaces = |rights: Rights| {
+            let namespaces = proc::namespaces(Some(&rights));
+            (rights, namespaces)
+        };
+        let wanted = rights.map(with_namespaces);
+        if wanted.is_none() || *lock(&self.rights) == wanted {
             return true;
         }
-        let now = self.on_thread(|_| proc::rights().map(|(rights, _)| rights));
-        let same = now == *rights;
+        let now = self.on_thread(move |_| proc::rights().map(|(rights, _)| with_namespaces(rights)));
+        let same = now == wanted;
         *lock(&self.rights) = now;
         same
     }
 
     /// Starts the child by having the fork server copy itself.
     fn copy(&self, mut launch: Launch) -> Result<Started, SpawnError> {
-        let state = proc::rights();
-        let (rights, umask) = state.map_or((None, None), |(rights, umask)| (Some(rights), Some(umask)));
-        launch.add_process_state(umask)?;
+        let (rights, umask) = proc::rights().unzip();
         let mut last = String::new();
         for _ in 0..FORK_SERVER_TRIES {
             if lock(&self.fork_server).is_none() {
@@ -223,23 +231,41 @@ impl Supervisor {
             }
             let mut server = lock(&self.fork_server);
             let Some(present) = &*server else { continue };
-            if present.rights != rights {
-                self.discard_fork_server(&mut server);
-                drop(server);
-                if !self.thread_has(&rights) {
-                    return self.spawn(launch, rights);
-                }
-                continue;
+            let mut outcome = if present.rights == rights {
+                launch.add_process_state(umask, &present.state)?;
+                present.request(&mut launch)
+            } else {
+                Err(Refused::Rights)
+            };
+            // Asked for while the server is at work. The child does not begin before `watch` lets it.
+            if let Ok(spawned) = &outcome
+                && proc::namespaces(rights.as_ref()) != present.namespaces
+            {
+                discard_process(&spawned.pidfd);
+                outcome = Err(Refused::Rights);
             }
-            match present.request(&mut launch) {
+            match outcome {
                 Ok(spawned) => return Ok((spawned, launch.lifeline.writer)),
                 Err(Refused::Unable) => {
                     drop(server);
-                    launch.boot.env = None;
+                    launch.drop_process_state();
                     return self.spawn(launch, rights);
                 }
+                Err(Refused::Rights) => {
+                    self.discard_fork_server(&mut server);
+                    drop(server);
+                    if !self.thread_has(rights.clone()) {
+                        launch.drop_process_state();
+                        return self.spawn(launch, rights);
+                    }
+                    launch.lifeline = Lifeline::new()?;
+                    "it was older than a change of credentials or namespaces".clone_into(&mut last);
+                }
                 Err(Refused::Failed(error)) => return Err(error),
-                Err(Refused::Gone) => last = self.discard_fork_server(&mut server),
+                Err(Refused::Gone) => {
+                    last = self.discard_fork_server(&mut server);
+                    launch.lifeline = Lifeline::new()?;
+                }
             }
         }
         Err(SpawnError::ForkServer {
@@ -273,13 +299,6 @@ impl Supervisor {
     ) -> Result<Arc<ChildHandle>, SpawnError> {
         if let Some(slot) = self.arena.slots().get(owner) {
             slot.pid.store(pid, Ordering::Release);
-            // The child may be quicker, and say LIVE.
-            _ = slot.life_word().compare_exchange(
-                Life::Reserved as u32,
-                Life::Starting as u32,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
         }
         let name = std::mem::take(&mut spec.name);
         let handle = Arc::new(ChildHandle::new(owner, pid, pidfd, name, spec.daemon));
@@ -289,12 +308,15 @@ impl Supervisor {
         if let Err(error) = added {
             // Out of kernel memory, or past fs.epoll.max_user_watches. Nobody would see it end: it must not be.
             lock(&self.children).remove(&owner.raw());
-            _ = handle.kill();
-            handle.with_pidfd(|pidfd| {
-                _ = sys::fd::poll_readable(pidfd.as_fd(), None);
-                _ = sys::pidfd::reap(pidfd.as_fd());
-            });
+            handle.with_pidfd(discard_process);
             return Err(SpawnError::io("watching a child")(error));
+        }
+        if let Some(slot) = self.arena.slots().get(owner) {
+            // The child waits for this; it may also be dead already, and its slot in other hands.
+            let (from, to) = (Life::Reserved as u32, Life::Starting as u32);
+            if slot.life_word().compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                sys::futex::wake_all(slot.life_word());
+            }
         }
         Ok(handle)
     }
@@ -360,29 +382,36 @@ impl Supervisor {
     /// A child's process descriptor says that it has ended.
     fn child_ready(&self, raw: u32) {
         let Some(handle) = lock(&self.children).get(&raw).map(|entry| entry.handle.clone()) else { return };
-        let reaped = handle.with_pidfd(|pidfd| {
-            let reaped = sys::pidfd::reap(pidfd.as_fd());
-            if !matches!(reaped, Ok(sys::pidfd::Reaped::Running)) {
-                _ = self.poller.remove(pidfd.as_fd());
-            }
-            (reaped, sys::pidfd::exit_info(pidfd.as_fd()))
+        let known = handle.with_pidfd(|pidfd| {
+            let known = match sys::pidfd::reap(pidfd.as_fd()) {
+                Ok(Reaped::Running) => return Err(StillThere),
+                Ok(Reaped::Ended(status)) => Some(status),
+                Ok(Reaped::Stolen) | Err(_) => sys::pidfd::exit_info(pidfd.as_fd()),
+            };
+            _ = self.poller.remove(pidfd.as_fd());
+            Ok(known)
         });
-        let Some((reaped, info)) = reaped else { return };
-        let known = match reaped {
+        let known = match known {
+            None => return,
             // A debugger sees it first. Polled again, not too often.
-            Ok(sys::pidfd::Reaped::Running) => return thread::sleep(Duration::from_millis(5)),
-            Ok(sys::pidfd::Reaped::Ended(status)) => Some(status),
-            Ok(sys::pidfd::Reaped::Stolen) | Err(_) => info,
+            Some(Err(StillThere)) => return thread::sleep(Duration::from_millis(5)),
+            Some(Ok(known)) => known,
         };
         let Some(mut entry) = lock(&self.children).remove(&raw) else { return };
-        let (status, note) = mourning::settle(self.arena, handle.owner(), known);
-        let death = Death { owner: handle.owner(), pid: handle.pid(), status, note };
+        let death = mourning::settle(self.arena, handle.owner(), handle.pid(), known);
         handle.end(death.clone());
         if let Some(on_death) = entry.on_death.take() {
             // A panic in a callback is the callback's; the supervisor must go on.
             _ = catch_unwind(AssertUnwindSafe(|| on_death(&death)));
         }
     }
+}
+
+/// Ends a child that has not begun.
+fn discard_process(pidfd: &OwnedFd) {
+    _ = sys::pidfd::signal(pidfd.as_fd(), Signal::KILL);
+    _ = sys::fd::poll_readable(pidfd.as_fd(), None);
+    _ = sys::pidfd::reap(pidfd.as_fd());
 }
 
 impl std::fmt::Debug for Supervisor {

@@ -221,17 +221,10 @@ pub(crate) fn install(fd: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
     if unsafe { libc::dup2(fd.as_raw_fd(), target) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// A copy (close-on-exec, above 2) of a standard stream; `None` when it is closed.
-pub(crate) fn copy_of_stream(number: RawFd) -> io::Result<Option<OwnedFd>> {
-    // SAFETY: fcntl on a number; on success the result is a new descriptor.
-    unsafe {
-        let fd = libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3);
-        if fd >= 0 {
-            return Ok(Some(OwnedFd::from_raw_fd(fd)));
-        }
-    }
-    let error = io::Error::last_os_error();
-    if error.raw_os_error() == Some(libc::EBADF) { Ok(None) } else { Err(error) }
+/// Is the descriptor of this number open?
+pub(crate) fn is_open(number: RawFd) -> bool {
+    // SAFETY: fcntl on a number.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
 }
 
 /// Closes every descriptor above 2 that is not in `keep`.

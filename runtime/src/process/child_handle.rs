@@ -1,0 +1,314 @@
+//! `Child`: a process that runs one task, as its parent sees it.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::io::{self, PipeReader, PipeWriter};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::handle::{ChildHandle, Death, Note};
+use super::task_block::{Outcome, TaskBlock};
+use super::wait_any::{Bell, Waitable, sealed};
+use crate::arena::Block;
+use crate::{ErrorKind, ExitStatus, Message, Result, Signal, TaskContext, TaskError, message};
+
+/// A process that runs a task returning `R`.
+///
+/// Dropping it neither ends nor waits for the process: see [`Process::daemon`](crate::Process::daemon) for what happens at the end of the
+/// program. Its exit status is fetched at once when it ends, so no zombie stays.
+///
+/// # Examples
+/// ```
+/// use offspring::{Signal, spawn, task};
+///
+/// #[task]
+/// fn sleep(seconds: u64) {
+///     std::thread::sleep(std::time::Duration::from_secs(seconds));
+/// }
+///
+/// # fn main() -> offspring::Result<()> {
+/// let mut child = spawn(sleep, 600)?;
+/// assert!(child.is_alive());
+/// child.terminate()?;
+/// assert_eq!(child.wait()?.signal(), Some(Signal::TERM));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Child<R> {
+    handle: Arc<ChildHandle>,
+    _block: Arc<Block>,
+    view: TaskBlock,
+    context: TaskContext,
+    taken: bool,
+    /// The writing end of its standard input, if that is [`Stream::piped`](crate::process::Stream::piped).
+    pub stdin: Option<PipeWriter>,
+    /// The reading end of its standard output, if that is piped.
+    pub stdout: Option<PipeReader>,
+    /// The reading end of its standard error, if that is piped.
+    pub stderr: Option<PipeReader>,
+    _result: PhantomData<fn() -> R>,
+}
+
+type Pipes = (Option<PipeWriter>, Option<PipeReader>, Option<PipeReader>);
+
+impl<R> Child<R> {
+    pub(super) fn new(
+        handle: Arc<ChildHandle>,
+        block: Arc<Block>,
+        view: TaskBlock,
+        context: TaskContext,
+        (stdin, stdout, stderr): Pipes,
+    ) -> Child<R> {
+        Child { handle, _block: block, view, context, taken: false, stdin, stdout, stderr, _result: PhantomData }
+    }
+
+    /// Its process id. While this handle says that it is alive, no other process has it.
+    pub fn pid(&self) -> u32 {
+        self.handle.pid()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.handle.name()
+    }
+
+    /// Is it a daemon, ended and not waited for at the end of the program?
+    pub fn is_daemon(&self) -> bool {
+        self.handle.is_daemon()
+    }
+
+    /// Has it not ended? Does not block.
+    pub fn is_alive(&self) -> bool {
+        self.handle.status().is_none()
+    }
+
+    /// How it ended; `None` while it runs. Does not block.
+    #[doc(alias = "exitcode")]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.handle.status()
+    }
+
+    /// Sends it a signal; to it and no other, also when its pid is in use again. After its end this does nothing.
+    ///
+    /// # Errors
+    /// The caller may not signal it, as its task has changed its credentials.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let context = || format!("sending {signal} to process {} ({})", self.pid(), self.name());
+        self.handle
+            .signal(signal)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", context())).into())
+    }
+
+    /// Sends `SIGTERM`, which ends it unless its task handles that.
+    ///
+    /// # Errors
+    /// As for [`signal`](Child::signal).
+    pub fn terminate(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Sends `SIGKILL`, which ends it.
+    ///
+    /// # Errors
+    /// As for [`signal`](Child::signal).
+    pub fn kill(&self) -> Result<()> {
+        self.signal(Signal::KILL)
+    }
+
+    /// Sends `SIGINT`, as Ctrl-C does.
+    ///
+    /// # Errors
+    /// As for [`signal`](Child::signal).
+    pub fn interrupt(&self) -> Result<()> {
+        self.signal(Signal::INT)
+    }
+
+    /// Waits for its end. Closes [`stdin`](Child::stdin) first, so that a child which reads to the end does end.
+    ///
+    /// Its value can still be taken afterwards.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        drop(self.stdin.take());
+        Ok(self.handle.wait(None).unwrap_or(ExitStatus::Unknown))
+    }
+
+    /// Waits for its end, for this long at most. `false`: it still runs.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<bool> {
+        Ok(self.handle.wait(Instant::now().checked_add(timeout)).is_some())
+    }
+}
+
+impl<R: Message> Child<R> {
+    /// Waits for its end and takes the task's value. Closes [`stdin`](Child::stdin) first.
+    ///
+    /// # Errors
+    /// There is no value: the task panicked (message and place are told, also where panics abort), the process was killed, crashed or
+    /// called `exit`, the value could not be sent. See [`TaskError`].
+    pub fn join(mut self) -> Result<R, TaskError> {
+        drop(self.stdin.take());
+        self.handle.wait(None);
+        self.take()
+    }
+
+    /// Waits for its end, for this long at most, and takes the task's value.
+    ///
+    /// # Errors
+    /// As for [`join`](Child::join), and of kind [`ErrorKind::Timeout`] while it runs, after which it can be joined again. A second taking is
+    /// of kind [`ErrorKind::Taken`].
+    pub fn join_timeout(&mut self, timeout: Duration) -> Result<R, TaskError> {
+        if self.taken {
+            return Err(TaskError::Taken { context: self.context.clone() });
+        }
+        match self.handle.wait(Instant::now().checked_add(timeout)) {
+            Some(_) => self.take(),
+            None => Err(TaskError::Timeout { context: self.context.clone(), waited: timeout }),
+        }
+    }
+
+    /// The value of a child that has ended.
+    fn take(&mut self) -> Result<R, TaskError> {
+        let context = self.context.clone();
+        if std::mem::replace(&mut self.taken, true) {
+            return Err(TaskError::Taken { context });
+        }
+        let Some(death) = self.handle.death() else {
+            return Err(TaskError::Timeout { context, waited: Duration::ZERO });
+        };
+        match self.view.outcome() {
+            Outcome::Value(slot) if !has_crashed(death.status) => {
+                // SAFETY: the child, of this build, said that its value is complete, and has ended without a sign that it wrote where it
+                // should not; the block is held by this handle.
+                let value = unsafe { message::decode(slot) };
+                value.map_err(|error| {
+                    let (reason, kind) = (format!("its result cannot be read: {error}"), error.kind());
+                    TaskError::NotSendable { context, reason, kind }
+                })
+            }
+            Outcome::Fault(fault) if !has_crashed(death.status) => Err(fault.into_error(context, death.pid)),
+            _ => Err(why_there_is_no_value(context, death)),
+        }
+    }
+}
+
+/// After such an end nothing that the process wrote is trusted.
+fn has_crashed(status: ExitStatus) -> bool {
+    matches!(status.signal(), Some(Signal::SEGV | Signal::BUS | Signal::ILL | Signal::ABRT))
+}
+
+fn why_there_is_no_value(context: TaskContext, death: Death) -> TaskError {
+    if let Some(reason) = death.start_failure() {
+        return TaskError::NoWorker { context, reason, kind: ErrorKind::Spawn };
+    }
+    match death.note {
+        Some(Note::Panic(panic)) => TaskError::Panicked {
+            context,
+            message: panic.message,
+            location: panic.location,
+            worker: death.pid,
+            backtrace: panic.backtrace,
+        },
+        _ => TaskError::WorkerDied { context, status: death.status, worker: death.pid, tries: 1 },
+    }
+}
+
+impl<R> sealed::Sealed for Child<R> {
+    fn is_ready(&self) -> bool {
+        !self.is_alive()
+    }
+
+    fn ring_when_ready(&self, bell: &Bell) {
+        self.handle.ring_at_end(bell);
+    }
+}
+
+impl<R> Waitable for Child<R> {}
+
+impl<R> fmt::Debug for Child<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child")
+            .field("task", &self.context.task)
+            .field("name", &self.name())
+            .field("pid", &self.pid())
+            .field("exit_status", &self.exit_status())
+            .finish()
+    }
+}
+
+/// A child of this process that had not ended when [`active_children`](super::active_children) was called.
+///
+/// # Examples
+/// ```
+/// // At the end of a program that has lost its handles:
+/// for child in offspring::process::active_children() {
+///     child.terminate().ok();
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct ActiveChild(Arc<ChildHandle>);
+
+impl ActiveChild {
+    pub(super) fn new(handle: Arc<ChildHandle>) -> ActiveChild {
+        ActiveChild(handle)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    /// Is it a daemon, ended and not waited for at the end of the program?
+    pub fn is_daemon(&self) -> bool {
+        self.0.is_daemon()
+    }
+
+    /// Has it not ended?
+    pub fn is_alive(&self) -> bool {
+        self.0.status().is_none()
+    }
+
+    /// How it ended; `None` while it runs.
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.0.status()
+    }
+
+    /// Sends it a signal, as [`Child::signal`](crate::Child::signal) does.
+    ///
+    /// # Errors
+    /// The caller may not signal it.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let context = || format!("sending {signal} to process {} ({})", self.pid(), self.name());
+        self.0.signal(signal).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", context())).into())
+    }
+
+    /// Sends `SIGTERM`.
+    ///
+    /// # Errors
+    /// As for [`signal`](ActiveChild::signal).
+    pub fn terminate(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Sends `SIGKILL`.
+    ///
+    /// # Errors
+    /// As for [`signal`](ActiveChild::signal).
+    pub fn kill(&self) -> Result<()> {
+        self.signal(Signal::KILL)
+    }
+
+    /// Waits for its end.
+    pub fn wait(&self) -> ExitStatus {
+        self.0.wait(None).unwrap_or(ExitStatus::Unknown)
+    }
+}
