@@ -4,9 +4,11 @@ use std::num::NonZeroUsize;
 
 use super::core::Core;
 use super::layout::MAX_SEATS;
+use super::state::{self, Prepare};
 use super::{Pool, PoolError};
 use crate::arena;
 use crate::process::StartMethod;
+use crate::task::{Accept, StateFn};
 
 /// What a builder has gathered.
 #[derive(Debug, Clone)]
@@ -31,17 +33,26 @@ pub(super) struct Options {
 /// assert_eq!(pool.map(square, 0..4)?, [0, 1, 4, 9]);
 /// # Ok::<(), offspring::Error>(())
 /// ```
-#[derive(Debug, Clone)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct PoolBuilder {
     workers: Option<usize>,
     options: Options,
+    state: Option<Prepare>,
+}
+
+impl std::fmt::Debug for PoolBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PoolBuilder")
+            .field("workers", &self.workers)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
 }
 
 impl PoolBuilder {
     pub(super) fn new() -> PoolBuilder {
         let options = Options { workers: 0, name: "worker".into(), retries: 0, start_method: StartMethod::ForkServer };
-        PoolBuilder { workers: None, options }
+        PoolBuilder { workers: None, options, state: None }
     }
 
     /// The most workers that run at once; as many as this process may use CPUs, if this is not called.
@@ -70,6 +81,43 @@ impl PoolBuilder {
         self
     }
 
+    /// Gives each worker a state of its own: something dear to set up, such as a connection or a model, that is made once and
+    /// lent to every task whose first parameter is `&mut S`.
+    ///
+    /// `constructor` is a function with `#[task(state)]`. A worker calls it with `input` before its first task that borrows the
+    /// state, and again after a task panicked with the state in its hands. What it returns never leaves the worker and need be
+    /// no message. Where it fails, the tasks that wanted the state fail with its error.
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    ///
+    /// struct Counter { step: u64, calls: u64 }
+    ///
+    /// #[task(state)]
+    /// fn counter(step: u64) -> Counter {
+    ///     Counter { step, calls: 0 }
+    /// }
+    ///
+    /// #[task]
+    /// fn scaled(counter: &mut Counter, x: u64) -> u64 {
+    ///     counter.calls += 1;
+    ///     x * counter.step
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(2).state(counter, 10).build()?;
+    /// assert_eq!(pool.map(scaled, 0..3)?, [0, 10, 20]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    #[doc(alias = "initializer")]
+    pub fn state<F, M, A>(mut self, constructor: F, input: A) -> Self
+    where
+        F: StateFn<M>,
+        A: Accept<M> + Send + 'static,
+    {
+        self.state = Some(state::prepare(constructor, input));
+        self
+    }
+
     /// How workers are started. Default [`StartMethod::ForkServer`].
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.options.start_method = method;
@@ -92,7 +140,9 @@ impl PoolBuilder {
             return Err(PoolError::InvalidWorkers { asked: workers, most: MAX_SEATS - 1 });
         }
         crate::task::registry::check()?;
-        let core = Core::new(arena::family()?, Options { workers, ..self.options })?;
+        let arena = arena::family()?;
+        let state = self.state.map(|prepare| prepare(arena)).transpose()?;
+        let core = Core::new(arena, Options { workers, ..self.options }, state)?;
         Ok(Pool { core })
     }
 }

@@ -8,7 +8,8 @@ use super::builder::Options;
 use super::crew::Crew;
 use super::estimate::Estimates;
 use super::job::Job;
-use super::layout::{self, ControlView, state};
+use super::layout::{self, ControlView, state as phase};
+use super::state::StateInput;
 use crate::ErrorKind;
 use crate::arena::{Arena, ArenaError, Block, BlockId};
 use crate::task::{TaskContext, TaskError};
@@ -19,6 +20,8 @@ pub(super) struct Estate {
     pub(super) arena: &'static Arena,
     control: Block,
     seats: usize,
+    /// What workers make their state of.
+    state: Option<StateInput>,
     /// Finished jobs that a worker still named when they were finished.
     retired: Mutex<Vec<Arc<Job>>>,
 }
@@ -97,11 +100,19 @@ pub(super) struct Inner {
 
 impl Core {
     /// Makes the shared side of a pool. Starts no process.
-    pub(super) fn new(arena: &'static Arena, options: Options) -> Result<Arc<Core>, ArenaError> {
+    pub(super) fn new(
+        arena: &'static Arena,
+        options: Options,
+        state: Option<StateInput>,
+    ) -> Result<Arc<Core>, ArenaError> {
         let seats = options.workers;
         let control = layout::new_control(arena, seats)?;
+        let estate = Estate { arena, control, seats, state, retired: Mutex::default() };
+        if let Some(state) = &estate.state {
+            state.announce(&estate.control());
+        }
         Ok(Arc::new(Core {
-            estate: Arc::new(Estate { arena, control, seats, retired: Mutex::default() }),
+            estate: Arc::new(estate),
             options,
             estimates: Estimates::default(),
             inner: Mutex::new(Inner {
@@ -230,7 +241,7 @@ impl Core {
     fn drain_if_over(&self, inner: &Inner) {
         if inner.phase != Phase::Open && inner.batches == 0 {
             let control = self.estate.control();
-            control.control.state.store(state::DRAIN, SeqCst);
+            control.control.state.store(phase::DRAIN, SeqCst);
             control.wake(usize::MAX);
         }
     }
@@ -285,7 +296,7 @@ impl Drop for Core {
     fn drop(&mut self) {
         let inner = self.inner.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
         let control = self.estate.control();
-        control.control.state.store(state::DRAIN, SeqCst);
+        control.control.state.store(phase::DRAIN, SeqCst);
         inner.crew.kill_all();
         for job in std::mem::take(&mut inner.jobs).into_values() {
             job.unpublish(&control);

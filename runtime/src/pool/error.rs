@@ -32,6 +32,14 @@ pub enum PoolError {
         /// The finer kind.
         kind: ErrorKind,
     },
+    /// The workers' state cannot be made of what was given.
+    #[error("the state of the pool's workers: {reason}")]
+    State {
+        /// Why not.
+        reason: String,
+        /// The finer kind.
+        kind: ErrorKind,
+    },
     /// `join` on a pool that still takes work.
     #[error("the pool still takes work, so its end could never come: call `close` or `terminate` before `join`")]
     NotClosed,
@@ -42,7 +50,7 @@ impl PoolError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             PoolError::InvalidWorkers { .. } | PoolError::NotClosed => ErrorKind::InvalidInput,
-            PoolError::Tasks { kind, .. } | PoolError::Memory { kind, .. } => *kind,
+            PoolError::Tasks { kind, .. } | PoolError::State { kind, .. } | PoolError::Memory { kind, .. } => *kind,
         }
     }
 }

@@ -22,6 +22,7 @@ mod mutants;
 mod ring;
 mod run;
 mod spill;
+mod state;
 mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;

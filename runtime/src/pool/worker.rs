@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering::*;
 
 use super::layout::{ControlView, Seat, state};
 use super::run::Worker;
+use super::state as pool_state;
 use crate::arena::{self, BlockId, Owner};
 use crate::sync::wait;
 use crate::sys::futex;
-use crate::task::WorkerState;
 
 /// Exit codes of a worker that could not work.
 mod code {
@@ -26,7 +26,7 @@ pub(crate) fn main(boot: BlockId) -> i32 {
     let me = arena::me();
     let Some(at) = sit_down(control.seats, me) else { return code::NO_SEAT };
     let seat = &control.seats[at];
-    let mut worker = Worker { arena, me, seat, state: WorkerState::default() };
+    let mut worker = Worker { arena, me, seat, state: pool_state::of_worker(arena, &control) };
     seat.ready.store(1, SeqCst);
     while let Some((seq, job)) = next_job(&control, at) {
         worker.work_on(&control, seq, job);
