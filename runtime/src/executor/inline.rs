@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use super::Executor;
-use crate::message::{self, Encoder, HeapSink, Message};
+use crate::message::{self, Encoder, HeapSink};
 use crate::task::{
     Accept, RunCtx, SlotLayout, TaskContext, TaskEntry, TaskError, TaskFault, TaskFn, WorkerState, registry,
 };
@@ -91,6 +91,8 @@ impl Inline {
             kind: error.kind(),
         })?;
         let (progress, stop) = (AtomicU64::new(0), AtomicU32::new(0));
+        // No note: this process is nobody's worker.
+        install_panic_hook(|_| ());
         let mut failed = None;
         let mut fault = |_: usize, fault: TaskFault| failed = Some(fault);
         let mut state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

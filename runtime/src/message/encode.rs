@@ -3,8 +3,8 @@
 //! # How positions work
 //!
 //! rkyv links data by differences of *positions*. Here a position is an address plus `delta`. While an item's data stays
-//! in one span, `delta` is 0. When the span proves too small, the item's bytes so far are copied to a new span and
-//! `delta` becomes (old address - new address), so that every position rkyv has been told stays true; since both addresses
+//! in one span, `delta` is [`BIAS`]. When the span proves too small, the item's bytes so far are copied to a new span and
+//! `delta` grows by (old address - new address), so that every position rkyv has been told stays true; since both addresses
 //! are equal modulo 64, alignment of a position is alignment of the address. At the end the root, which lies somewhere
 //! else, is written as if at its own address plus `delta`: the differences then are those of the real addresses.
 //!
@@ -28,6 +28,10 @@ use crate::ErrorKind;
 
 /// Alignment of spans, and the modulus that keeps alignment when data moves.
 const ALIGN: usize = 64;
+
+/// Keeps positions far from both ends of the number range whatever `delta` adds: rkyv checks their differences for overflow,
+/// and addresses differ by less than 2^57.
+const BIAS: usize = 1 << 62;
 
 /// Hands out memory for data that does not fit a slot.
 pub trait Sink {
@@ -86,7 +90,7 @@ impl Encoder {
             cur: nowhere,
             end: nowhere,
             start: nowhere,
-            delta: 0,
+            delta: BIAS,
             sink,
             scratch: Scratch::new(),
             shared: HashMap::new(),
@@ -130,7 +134,7 @@ impl Encoder {
             root(resolver, unsafe { Place::new_unchecked(slot as usize, slot) });
             return Ok(());
         }
-        self.delta = 0;
+        self.delta = BIAS;
         match parts(self) {
             Ok(resolver) => {
                 // SAFETY: the caller vouches for the slot. The position is the address plus delta, see the module doc.

@@ -9,6 +9,7 @@ use super::state as pool_state;
 use crate::arena::{self, BlockId, Owner};
 use crate::sync::wait;
 use crate::sys::futex;
+use crate::task::install_panic_hook;
 
 /// Exit codes of a worker that could not work.
 mod code {
@@ -27,6 +28,7 @@ pub(crate) fn main(boot: BlockId) -> i32 {
     let Some(at) = sit_down(control.seats, me) else { return code::NO_SEAT };
     let seat = &control.seats[at];
     let mut worker = Worker { arena, me, seat, state: pool_state::of_worker(arena, &control) };
+    install_panic_hook(|_| ());
     seat.ready.store(1, SeqCst);
     while let Some((seq, job)) = next_job(&control, at) {
         worker.work_on(&control, seq, job);

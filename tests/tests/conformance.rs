@@ -1,0 +1,161 @@
+//! What every executor must do, tested once for each: the local pool, and tasks in the calling process.
+
+use std::time::Duration;
+
+use offspring::{ErrorKind, Executor, Inline, Pool, task};
+use offspring_tests::watchdog;
+
+#[task]
+fn square(x: u64) -> u64 {
+    x.wrapping_mul(x)
+}
+
+#[task]
+fn add(a: u64, b: u64) -> u64 {
+    a + b
+}
+
+#[task]
+fn nothing() -> u32 {
+    7
+}
+
+#[task]
+fn words(text: &str) -> usize {
+    text.split_whitespace().count()
+}
+
+#[task]
+fn shout(text: String) -> String {
+    text.to_uppercase()
+}
+
+#[task]
+fn picky(x: i32) -> i32 {
+    assert!(x != 3, "three is out");
+    -x
+}
+
+#[task]
+fn parse(text: String) -> Result<i64, String> {
+    text.parse::<i64>().map_err(|error| error.to_string())
+}
+
+#[task]
+fn bytes(n: usize) -> Vec<u8> {
+    vec![n as u8; n]
+}
+
+#[task]
+fn length(data: &[u8]) -> usize {
+    data.len()
+}
+
+fn conforms(engine: &impl Executor) {
+    maps_in_order(engine);
+    takes_every_shape_of_parameters(engine);
+    keeps_other_items_when_one_fails(engine);
+    is_lazy(engine);
+    submits(engine);
+}
+
+fn maps_in_order(engine: &impl Executor) {
+    assert_eq!(engine.map(square, 0..10).unwrap(), [0, 1, 4, 9, 16, 25, 36, 49, 64, 81]);
+    assert_eq!(engine.map(square, std::iter::empty::<u64>()).unwrap(), Vec::<u64>::new());
+    for n in [1u64, 2, 3, 100, 1_000, 30_000] {
+        let expected: Vec<u64> = (0..n).map(square).collect();
+        assert_eq!(engine.map(square, 0..n).unwrap(), expected);
+        // An iterator that does not know its length.
+        assert_eq!(engine.map(square, (0..n).filter(|_| true)).unwrap(), expected);
+    }
+    let texts: Vec<String> = (0..500).map(|i| "ab ".repeat(i)).collect();
+    let loud: Vec<String> = texts.iter().map(|text| text.to_uppercase()).collect();
+    assert_eq!(engine.map(shout, texts.clone()).unwrap(), loud);
+    assert_eq!(engine.map(words, &texts).unwrap(), (0..500).collect::<Vec<_>>());
+}
+
+fn takes_every_shape_of_parameters(engine: &impl Executor) {
+    assert_eq!(engine.map(add, [(1, 2), (3, 4)]).unwrap(), [3, 7]);
+    assert_eq!(engine.map(nothing, [(), ()]).unwrap(), [7, 7]);
+    assert_eq!(engine.map(words, ["a b", "c"]).unwrap(), [2, 1]);
+    assert_eq!(engine.map(length, [vec![1u8; 5], vec![]]).unwrap(), [5, 0]);
+    let sizes = [0, 1, 100, 5_000, 200_000, 3_000_000];
+    let back: Vec<usize> = engine.map(bytes, sizes).unwrap().iter().map(Vec::len).collect();
+    assert_eq!(back, sizes);
+}
+
+fn keeps_other_items_when_one_fails(engine: &impl Executor) {
+    let error = engine.map(picky, 0..6).unwrap_err();
+    assert!(error.is_panicked(), "{error:?}");
+    assert_eq!((error.item(), error.kind()), (Some(3), ErrorKind::Panicked));
+    assert!(error.to_string().contains("three is out"), "{error}");
+    assert!(error.to_string().contains("conformance.rs"), "{error}");
+    assert!(error.task().ends_with("picky"), "{error}");
+    let results = engine.try_map(picky, 0..6).unwrap();
+    let values: Vec<Option<i32>> = results.into_iter().map(Result::ok).collect();
+    assert_eq!(values, [Some(0), Some(-1), Some(-2), None, Some(-4), Some(-5)]);
+    let parsed = engine.map(parse, ["12".to_owned(), "x".to_owned()]).unwrap();
+    assert_eq!(*parsed[0].as_ref().unwrap(), 12);
+    assert!(parsed[1].as_ref().unwrap_err().contains("invalid digit"));
+}
+
+fn is_lazy(engine: &impl Executor) {
+    let pulled = std::cell::Cell::new(0u64);
+    let endless = std::iter::from_fn(|| {
+        pulled.set(pulled.get() + 1);
+        Some(pulled.get())
+    });
+    let first: Vec<u64> = engine.imap(square, endless).take(100).map(Result::unwrap).collect();
+    assert_eq!(first, (1..=100).map(square).collect::<Vec<u64>>());
+    assert!(pulled.get() < 10_000_000, "pulled {} items for 100 results", pulled.get());
+    let mut seen: Vec<(usize, u64)> = engine.imap_unordered(square, 0..2_000).map(|(i, r)| (i, r.unwrap())).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, (0..2_000u64).map(|i| (i as usize, square(i))).collect::<Vec<_>>());
+    let mixed: Vec<bool> = engine.imap(picky, 0..6).map(|r| r.is_ok()).collect();
+    assert_eq!(mixed, [true, true, true, false, true, true]);
+    let mut failed: Vec<usize> =
+        engine.imap_unordered(picky, 0..6).filter(|(_, r)| r.is_err()).map(|(i, _)| i).collect();
+    failed.sort_unstable();
+    assert_eq!(failed, [3]);
+}
+
+fn submits(engine: &impl Executor) {
+    assert_eq!(engine.call(add, (20, 22)).unwrap(), 42);
+    let handles: Vec<_> = (0..200).map(|i| engine.submit(square, i).unwrap()).collect();
+    let values: Vec<u64> = handles.into_iter().map(|h| h.get().unwrap()).collect();
+    assert_eq!(values, (0..200).map(square).collect::<Vec<u64>>());
+    let mut handle = engine.submit(square, 9).unwrap();
+    assert!(handle.wait(Duration::from_secs(60)).unwrap());
+    assert!(handle.is_ready());
+    assert_eq!(handle.get_timeout(Duration::from_secs(60)).unwrap(), 81);
+    assert_eq!(handle.get_timeout(Duration::from_secs(60)).unwrap_err().kind(), ErrorKind::Taken);
+    let error = engine.call(picky, 3).unwrap_err();
+    assert!(error.is_panicked() && error.item().is_none(), "{error:?}");
+}
+
+#[test]
+fn inline_conforms() {
+    let _watch = watchdog(Duration::from_secs(60));
+    conforms(&Inline::new());
+}
+
+#[test]
+fn a_pool_conforms() {
+    let _watch = watchdog(Duration::from_secs(120));
+    let pool = Pool::builder().workers(2).build().unwrap();
+    conforms(&pool);
+    pool.close();
+    pool.join().unwrap();
+}
+
+#[test]
+fn a_pool_of_one_conforms() {
+    let _watch = watchdog(Duration::from_secs(120));
+    conforms(&Pool::builder().workers(1).build().unwrap());
+}
+
+#[test]
+fn a_pool_of_64_on_few_cores_conforms() {
+    let _watch = watchdog(Duration::from_secs(240));
+    conforms(&Pool::builder().workers(64).build().unwrap());
+}
