@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use super::Executor;
 use crate::message::{self, Encoder, HeapSink};
 use crate::task::{
-    Accept, RunCtx, SlotLayout, TaskContext, TaskEntry, TaskError, TaskFault, TaskFn, WorkerState, registry,
+    Accept, RunCtx, SlotLayout, TaskContext, TaskEntry, TaskError, TaskFault, TaskFn, WorkerState, install_panic_hook,
+    registry,
 };
 use crate::{ErrorKind, TaskHandle};
 
