@@ -85,7 +85,9 @@ impl fmt::Debug for Encoder {
 impl Encoder {
     /// An encoder that gets its memory from `sink`, on demand.
     pub fn new(sink: Box<dyn Sink>) -> Self {
-        let nowhere = NonNull::<u8>::dangling().as_ptr();
+        // Never read or written: an empty span. Far from both ends of the address space, as rkyv's differences of positions must not wrap
+        // around, and the first item's data keeps the position that it has before there is a real span.
+        let nowhere = std::ptr::without_provenance_mut::<u8>(1 << 62);
         Encoder {
             cur: nowhere,
             end: nowhere,

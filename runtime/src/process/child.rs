@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use super::boot::{Boot, Role, StreamSource};
 use super::{build, current, exit, fatal, fork_server, note, task_child};
 use crate::arena::{self, Life, Slot};
-use crate::{Signal, sys};
+use crate::{Signal, sys, task};
 
 /// A child that finds its parent gone. Nobody sees it.
 pub(crate) const EXIT_ORPHANED: i32 = 120;
@@ -126,6 +126,8 @@ fn work(boot: &Boot, fds: Inherited) -> ! {
     if let Some(slot) = arena.slots().get(owner) {
         await_permission(slot);
     }
+    // A panic that aborts the process is still told.
+    task::install_panic_hook(note::write_panic);
     let code = match boot.role {
         Role::Worker => match arena::BlockId::from_raw(boot.block) {
             Some(block) => crate::pool::worker::main(block),

@@ -8,7 +8,7 @@ use super::child::EXIT_NO_SETUP;
 use super::note;
 use super::task_block::TaskBlock;
 use crate::arena::{self, BlockId};
-use crate::task::{RunCtx, TaskFault, WorkerState, install_panic_hook, registry};
+use crate::task::{RunCtx, TaskFault, WorkerState, registry};
 
 /// The exit code of a process whose task panicked: that of a program whose `main` did.
 const EXIT_PANICKED: i32 = 101;
@@ -22,7 +22,6 @@ pub(crate) fn main(boot: &Boot) -> i32 {
         note::write_text(b"the block of its task is gone");
         return EXIT_NO_SETUP;
     };
-    install_panic_hook(super::note_panic);
     match run(block) {
         None => {
             block.give_value();
