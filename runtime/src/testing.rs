@@ -132,6 +132,7 @@ impl Arena {
         (memfd.as_raw_fd(), locks.as_raw_fd())
     }
 
+    #[inline]
     pub fn alloc(self, len: usize) -> Result<Block, Refused> {
         Ok(Block(self.0.alloc(len)?))
     }

@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::cache::{self, Ready};
 use super::class::{blocks_of_class, class_of, size_of_class};
@@ -26,6 +26,8 @@ pub(crate) struct Block {
     capacity: usize,
     hold: u32,
     place: Place,
+    /// Whether anybody may know the id: only then may somebody push a child while this block is being freed.
+    known: AtomicBool,
 }
 
 /// Where the payload of somebody's block is.
@@ -86,8 +88,11 @@ impl Arena {
 
     #[inline]
     fn alloc_small(&'static self, class: usize) -> Result<Block, ArenaError> {
-        let ready = cache::take(self, class).or_else(|_| self.with_room(|| cache::take(self, class)))?;
-        let Small { granule, index } = ready.block;
+        let ready = match cache::take(self, class) {
+            Some(ready) => ready,
+            None => self.with_room(|| cache::fill_and_take(self, class))?,
+        };
+        let Small { granule, index } = ready.block();
         let header = self.map.header(granule, index as usize);
         let last = State::from_raw(header.state.load(Ordering::Relaxed)).generation;
         let generation = next_generation(last, self.map.granule(granule).generation.load(Ordering::Relaxed));
@@ -99,7 +104,7 @@ impl Arena {
             header.state.store(held, Ordering::Release);
             step();
         }
-        self.my_hold(ready.hold).block.store(id.raw(), Ordering::Release);
+        self.my_hold(ready.hold()).block.store(id.raw(), Ordering::Release);
         step();
         header.children.store(Children::none(generation).raw(), Ordering::Relaxed);
         header.next.store(0, Ordering::Relaxed);
@@ -109,8 +114,9 @@ impl Arena {
             arena: self,
             id,
             capacity: size,
-            hold: ready.hold,
+            hold: ready.hold(),
             place: Place::Small { index, class: class as u8 },
+            known: AtomicBool::new(false),
         })
     }
 
@@ -128,7 +134,14 @@ impl Arena {
         }
         let pos = u64::from(run.first) << GRANULE_SHIFT;
         let id = BlockId::new(pos, run.generation).ok_or_else(|| self.out_of_memory(len as u64))?;
-        Ok(Block { arena: self, id, capacity: (granules * GRANULE) as usize, hold, place: Place::Large })
+        Ok(Block {
+            arena: self,
+            id,
+            capacity: (granules * GRANULE) as usize,
+            hold,
+            place: Place::Large,
+            known: AtomicBool::new(true),
+        })
     }
 
     /// The block `id`, in whosever hands it is; `None` once it was freed. The caller knows why it stays alive meanwhile.
@@ -220,6 +233,7 @@ impl Arena {
 impl Block {
     /// The name of this block in messages.
     pub(crate) fn id(&self) -> BlockId {
+        self.known.store(true, Ordering::Relaxed);
         self.id
     }
 
@@ -266,11 +280,20 @@ impl Block {
     }
 }
 
+/// Closes the chain of a block that has no children; `false` if it has.
+fn close_childless(header: &Header, id: BlockId) -> bool {
+    let none = Children::none(id.generation());
+    header.children.compare_exchange(none.raw(), none.close().raw(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+}
+
 impl Drop for Block {
+    #[inline]
     fn drop(&mut self) {
-        if self.arena.check().is_ok() {
+        if self.arena.is_here() {
             match self.place {
-                Place::Small { index, class } => self.arena.free_small(self.hold, self.id, index, class),
+                Place::Small { index, class } => {
+                    self.arena.free_small(self.hold, self.id, index, class, *self.known.get_mut());
+                }
                 Place::Large => self.arena.free(self.hold, self.id),
             }
         }
@@ -286,18 +309,12 @@ impl std::fmt::Debug for Block {
 impl Arena {
     /// Frees a small block of this process, which is in a span of this process: nobody else allocates there.
     #[inline]
-    fn free_small(&'static self, hold: u32, id: BlockId, index: u16, class: u8) {
+    fn free_small(&'static self, hold: u32, id: BlockId, index: u16, class: u8, known: bool) {
         let block = Small { granule: (id.pos() >> GRANULE_SHIFT) as u32, index };
         let header = self.map.header(block.granule, index as usize);
-        let children = header.children.load(Ordering::Relaxed);
-        let none = Children::none(id.generation());
-        // Closed before the header says free: somebody may be about to push a child.
-        let closed = children == none.raw()
-            && header
-                .children
-                .compare_exchange(children, none.close().raw(), Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok();
-        if !closed && self.drain(self.my_hold(hold), id).is_err() {
+        let has_children = header.children.load(Ordering::Acquire) != Children::none(id.generation()).raw();
+        // Closed before the header says free, as somebody may be about to push a child: unless nobody knows the block.
+        if (known || has_children) && !close_childless(header, id) && self.drain(self.my_hold(hold), id).is_err() {
             lock(&self.local.deferred).push(hold);
             return;
         }
@@ -309,7 +326,7 @@ impl Arena {
         header.state.store(free, Ordering::Release);
         step();
         self.my_hold(hold).block.store(0, Ordering::Release);
-        cache::put(self, class as usize, Ready { block, hold });
+        cache::put(self, class as usize, Ready::new(block, hold));
     }
 
     /// Frees a block of this process.

@@ -2,23 +2,47 @@
 //!
 //! It is private memory of one thread: in shared memory its blocks are plainly FREE, and the hold entries that come along
 //! with them are zero. A kill loses nothing that the audit does not find.
+//!
+//! Invariants of the unsafe code here: `FRONT` is null or points to a cache that `CACHES` of the same thread owns, boxed, so
+//! that it does not move; it is set to null before that cache is dropped. A cache is borrowed by `with` only, whose bodies
+//! neither call `with` nor anything that does: what they call of the arena takes locks, spans and granules, never blocks.
+#![allow(unsafe_code)]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::ptr;
 
-use super::class::{CLASSES, size_of_class};
+use super::class::{CLASSES, SIZES};
+use super::layout::{GRANULE_SHIFT, LEN_MAX, SPAN_BLOCKS};
 use super::local::lock;
 use super::small::Small;
 use super::{Arena, ArenaError};
 
 /// Most blocks of one class in a cache.
-const MOST: usize = 16;
+const MOST: usize = 32;
 
-/// A free block and a free hold entry for it.
+/// A free block and a free hold entry for it, in one word: granule 24 bits, index 10 bits, hold entry 30 bits. As separate
+/// fields they would be stored and loaded in different widths, which costs more than all the rest.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ready {
-    pub(crate) block: Small,
-    pub(crate) hold: u32,
+pub(crate) struct Ready(u64);
+
+impl Ready {
+    #[inline]
+    pub(crate) fn new(block: Small, hold: u32) -> Ready {
+        Ready(u64::from(block.granule) << 40 | u64::from(block.index) << 30 | u64::from(hold))
+    }
+
+    #[inline]
+    pub(crate) fn block(self) -> Small {
+        Small { granule: (self.0 >> 40) as u32, index: (self.0 >> 30) as u16 & 0x3ff }
+    }
+
+    #[inline]
+    pub(crate) fn hold(self) -> u32 {
+        self.0 as u32 & 0x3fff_ffff
+    }
 }
+
+const _: () = assert!(LEN_MAX >> GRANULE_SHIFT == 1 << 24 && SPAN_BLOCKS == 1 << 10);
 
 /// The ready blocks of a class, the last one to be used first.
 #[derive(Clone, Copy)]
@@ -27,33 +51,47 @@ struct Stack {
     ready: [Ready; MOST],
 }
 
-/// The cache of a thread, for the first arena that it uses. In others the thread goes without.
+/// The cache of a thread for one arena.
 struct Cache {
     arena: &'static Arena,
     stacks: Box<[Stack; CLASSES]>,
 }
 
 thread_local! {
-    static CACHE: RefCell<Option<Cache>> = const { RefCell::new(None) };
+    /// The cache that this thread used last. Beside `CACHES` because it needs no destructor, and so no check for that.
+    static FRONT: Cell<*mut Cache> = const { Cell::new(ptr::null_mut()) };
+    /// The caches of this thread, nearly always one.
+    static CACHES: RefCell<Vec<Box<UnsafeCell<Cache>>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Drop for Cache {
     fn drop(&mut self) {
-        if self.arena.check().is_ok() {
+        // Whichever it is: the next use finds its own again.
+        FRONT.set(ptr::null_mut());
+        if self.arena.is_here() {
             self.flush();
         }
     }
 }
 
 /// How many blocks of a class a cache may hold: about 8 KiB of them, at least 2.
+#[inline]
 fn most(class: usize) -> usize {
-    size_of_class(class).map_or(0, |size| (8192 / size).clamp(2, MOST))
+    const MOST_OF: [u8; CLASSES] = {
+        let (mut table, mut class) = ([2; CLASSES], 0);
+        while class < CLASSES && 8192 / SIZES[class] > 2 {
+            let fit = 8192 / SIZES[class];
+            table[class] = if fit > MOST as u32 { MOST as u8 } else { fit as u8 };
+            class += 1;
+        }
+        table
+    };
+    MOST_OF.get(class).map_or(2, |most| *most as usize)
 }
 
 impl Cache {
     fn new(arena: &'static Arena) -> Cache {
-        const NONE: Ready = Ready { block: Small { granule: 0, index: 0 }, hold: 0 };
-        Cache { arena, stacks: Box::new([Stack { len: 0, ready: [NONE; MOST] }; CLASSES]) }
+        Cache { arena, stacks: Box::new([Stack { len: 0, ready: [Ready(0); MOST] }; CLASSES]) }
     }
 
     fn flush(&mut self) {
@@ -71,50 +109,63 @@ fn give_back(arena: &'static Arena, ready: &[Ready]) {
     let mut spans = lock(&arena.local.spans);
     let mut holds = lock(&arena.local.holds);
     for ready in ready {
-        spans.put(arena, ready.block);
-        holds.put(ready.hold);
+        spans.put(arena, ready.block());
+        holds.put(ready.hold());
     }
 }
 
-/// Runs `body` with the calling thread's cache, if it has one for this arena and is not in the middle of using it.
+/// Runs `body` with the calling thread's cache for this arena; `None` where the thread is being torn down.
 #[inline]
 fn with<R>(arena: &'static Arena, body: impl FnOnce(&mut Cache) -> R) -> Option<R> {
-    CACHE
-        .try_with(|cache| {
-            let mut cache = cache.try_borrow_mut().ok()?;
-            match &mut *cache {
-                Some(cache) if std::ptr::eq(cache.arena, arena) => Some(body(cache)),
-                other => bind(arena, other).map(body),
-            }
-        })
-        .ok()?
-}
-
-/// Gives the thread a cache for `arena`, unless it has one for another arena that is in use.
-#[cold]
-fn bind<'a>(arena: &'static Arena, cache: &'a mut Option<Cache>) -> Option<&'a mut Cache> {
-    match cache {
-        Some(other) if other.arena.check().is_ok() => None,
-        // None yet, or that of a process which this one was forked from.
-        _ => Some(cache.insert(Cache::new(arena))),
+    let mut front = FRONT.get();
+    // SAFETY: null or a cache of this thread, which nobody borrows now (module doc).
+    if !unsafe { front.as_ref() }.is_some_and(|cache| ptr::eq(cache.arena, arena)) {
+        front = bring_to_front(arena)?;
     }
+    // SAFETY: as above.
+    Some(body(unsafe { front.as_mut() }?))
 }
 
-/// A free block of `class` with a hold entry.
-#[inline]
-pub(crate) fn take(arena: &'static Arena, class: usize) -> Result<Ready, ArenaError> {
-    let cached = with(arena, |cache| {
-        let stack = &mut cache.stacks[class];
-        if stack.len == 0 {
-            fill(arena, class, &mut stack.ready[..most(class) / 2], &mut stack.len)?;
+#[cold]
+fn bring_to_front(arena: &'static Arena) -> Option<*mut Cache> {
+    let found = CACHES.try_with(|caches| {
+        let mut caches = caches.try_borrow_mut().ok()?;
+        // SAFETY: nobody borrows a cache of this thread now (module doc).
+        let arena_of = |cache: &UnsafeCell<Cache>| unsafe { (*cache.get()).arena };
+        if !caches.iter().any(|cache| ptr::eq(arena_of(cache), arena)) {
+            // What a process finds that was forked from a member is not its own.
+            caches.retain(|cache| arena_of(cache).is_here());
+            caches.push(Box::new(UnsafeCell::new(Cache::new(arena))));
         }
-        stack.len -= 1;
-        Ok(stack.ready[stack.len % MOST])
+        caches.iter().find(|cache| ptr::eq(arena_of(cache), arena)).map(|cache| cache.get())
     });
-    match cached {
-        Some(result) => result,
+    let found = found.ok()??;
+    FRONT.set(found);
+    Some(found)
+}
+
+/// A free block of `class` with a hold entry, if there is one in the cache.
+#[inline]
+pub(crate) fn take(arena: &'static Arena, class: usize) -> Option<Ready> {
+    with(arena, |cache| {
+        let stack = &mut cache.stacks[class];
+        stack.len = stack.len.checked_sub(1)?;
+        Some(stack.ready[stack.len % MOST])
+    })?
+}
+
+/// A free block of `class` with a hold entry, by way of the cache, which is empty.
+#[cold]
+pub(crate) fn fill_and_take(arena: &'static Arena, class: usize) -> Result<Ready, ArenaError> {
+    let filled = with(arena, |cache| {
+        let stack = &mut cache.stacks[class];
+        fill(arena, class, &mut stack.ready[..most(class) / 2], &mut stack.len)
+    });
+    match filled {
+        Some(Ok(())) => take(arena, class).ok_or_else(|| arena.out_of_memory(0)),
+        Some(Err(error)) => Err(error),
         None => {
-            let mut one = [Ready { block: Small { granule: 0, index: 0 }, hold: 0 }];
+            let mut one = [Ready(0)];
             fill(arena, class, &mut one, &mut 0)?;
             Ok(one[0])
         }
@@ -122,7 +173,6 @@ pub(crate) fn take(arena: &'static Arena, class: usize) -> Result<Ready, ArenaEr
 }
 
 /// Fills `ready` from its start with at least one block; `len` says how many.
-#[cold]
 fn fill(arena: &'static Arena, class: usize, ready: &mut [Ready], len: &mut usize) -> Result<(), ArenaError> {
     let mut spans = lock(&arena.local.spans);
     let mut holds = lock(&arena.local.holds);
@@ -138,7 +188,7 @@ fn fill(arena: &'static Arena, class: usize, ready: &mut [Ready], len: &mut usiz
     }
     let taken = spans.take(arena, class, count, |block| {
         if let Some(place) = ready.get_mut(*len) {
-            *place = Ready { block, hold: entries[*len] };
+            *place = Ready::new(block, entries[*len]);
             *len += 1;
         }
     });

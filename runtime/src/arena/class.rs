@@ -8,7 +8,7 @@ pub(crate) const CLASSES: usize = 30;
 pub(crate) const SMALL_MAX: usize = SIZES[CLASSES - 1] as usize;
 
 /// Block sizes: multiples of 64. Above 8 KiB they follow from how many fit a span: 7, 6, 5, 4, 3, 2.
-const SIZES: [u32; CLASSES] = [
+pub(crate) const SIZES: [u32; CLASSES] = [
     64, 128, 192, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096, 5120,
     6144, 7168, 8192, 9344, 10880, 13056, 16384, 21824, 32768,
 ];

@@ -28,14 +28,17 @@ pub(crate) struct State {
 pub(crate) const QUARANTINE: u32 = 1;
 
 impl State {
+    #[inline]
     pub(crate) fn new(generation: u32, stage: Stage) -> State {
         State { generation, stage, holder: 0 }
     }
 
+    #[inline]
     pub(crate) fn held(generation: u32, holder: Owner) -> State {
         State { generation, stage: Stage::Held, holder: holder.raw() }
     }
 
+    #[inline]
     pub(crate) fn from_raw(raw: u64) -> State {
         let stage = match raw >> 32 & 3 {
             0 => Stage::Free,
@@ -46,11 +49,13 @@ impl State {
         State { generation: (raw >> 34) as u32, stage, holder: raw as u32 }
     }
 
+    #[inline]
     pub(crate) fn raw(self) -> u64 {
         u64::from(self.generation) << 34 | (self.stage as u64) << 32 | u64::from(self.holder)
     }
 
     /// Whether somebody relies on the block's bytes.
+    #[inline]
     pub(crate) fn is_live(self) -> bool {
         matches!(self.stage, Stage::Held | Stage::Child)
     }
@@ -65,36 +70,44 @@ const CHILDREN_GENERATION: u64 = CLOSED - 1;
 pub(crate) struct Children(u64);
 
 impl Children {
+    #[inline]
     pub(crate) fn none(generation: u32) -> Children {
         Children(u64::from(generation) & CHILDREN_GENERATION)
     }
 
+    #[inline]
     pub(crate) fn from_raw(raw: u64) -> Children {
         Children(raw)
     }
 
+    #[inline]
     pub(crate) fn raw(self) -> u64 {
         self.0
     }
 
     /// Whether the word is that of a block in its life `generation`.
+    #[inline]
     pub(crate) fn is_of(self, generation: u32) -> bool {
         self.0 & CHILDREN_GENERATION == u64::from(generation) & CHILDREN_GENERATION
     }
 
+    #[inline]
     pub(crate) fn is_closed(self) -> bool {
         self.0 & CLOSED != 0
     }
 
+    #[inline]
     pub(crate) fn close(self) -> Children {
         Children(self.0 | CLOSED)
     }
 
     /// The first child, 0 if there is none.
+    #[inline]
     pub(crate) fn first(self) -> Pos {
         (self.0 >> 30) * ALIGN as u64
     }
 
+    #[inline]
     pub(crate) fn with_first(self, first: Pos) -> Children {
         Children((first / ALIGN as u64) << 30 | self.0 & (CLOSED | CHILDREN_GENERATION))
     }

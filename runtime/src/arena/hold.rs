@@ -50,6 +50,7 @@ impl HoldList {
 
 impl Arena {
     /// Entry `index` of this process's table.
+    #[inline]
     pub(crate) fn my_hold(&self, index: u32) -> &Hold {
         self.map.hold(self.me.slot(), index)
     }

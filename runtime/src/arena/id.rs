@@ -28,6 +28,7 @@ pub(crate) struct Owner(NonZeroU32);
 
 impl Owner {
     /// The owner of `slot` in its life `generation`; `None` if either is out of range.
+    #[inline]
     pub(crate) fn new(slot: usize, generation: u32) -> Option<Owner> {
         let slot = u32::try_from(slot).ok().filter(|slot| *slot < 1 << SLOT_BITS)?;
         (1..=OWNER_GENERATION_MAX).contains(&generation).then_some(())?;
@@ -35,24 +36,29 @@ impl Owner {
     }
 
     /// From [`Owner::raw`]; `None` for a value that names no process.
+    #[inline]
     pub(crate) fn from_raw(raw: u32) -> Option<Owner> {
         (raw >> SLOT_BITS != 0).then_some(())?;
         NonZeroU32::new(raw).map(Owner)
     }
 
+    #[inline]
     pub(crate) fn raw(self) -> u32 {
         self.0.get()
     }
 
+    #[inline]
     pub(crate) fn slot(self) -> usize {
         (self.raw() & ((1 << SLOT_BITS) - 1)) as usize
     }
 
+    #[inline]
     pub(crate) fn generation(self) -> u32 {
         self.raw() >> SLOT_BITS
     }
 
     /// The generation after `generation`: counts 1, 2, .. and from the largest to 1.
+    #[inline]
     pub(crate) fn next_generation(generation: u32) -> u32 {
         if generation >= OWNER_GENERATION_MAX { 1 } else { generation + 1 }
     }
@@ -69,29 +75,35 @@ impl fmt::Debug for Owner {
 pub(crate) struct ThreadId(NonZeroU32);
 
 impl ThreadId {
+    #[inline]
     pub(crate) fn new(index: usize, generation: u32) -> Option<ThreadId> {
         let index = u32::try_from(index).ok().filter(|index| *index < 1 << THREAD_BITS)?;
         (1..=THREAD_GENERATION_MAX).contains(&generation).then_some(())?;
         NonZeroU32::new(generation << THREAD_BITS | index).map(ThreadId)
     }
 
+    #[inline]
     pub(crate) fn from_raw(raw: u32) -> Option<ThreadId> {
         (raw >> 31 == 0 && raw >> THREAD_BITS != 0).then_some(())?;
         NonZeroU32::new(raw).map(ThreadId)
     }
 
+    #[inline]
     pub(crate) fn raw(self) -> u32 {
         self.0.get()
     }
 
+    #[inline]
     pub(crate) fn index(self) -> usize {
         (self.raw() & ((1 << THREAD_BITS) - 1)) as usize
     }
 
+    #[inline]
     pub(crate) fn generation(self) -> u32 {
         self.raw() >> THREAD_BITS
     }
 
+    #[inline]
     pub(crate) fn next_generation(generation: u32) -> u32 {
         if generation >= THREAD_GENERATION_MAX { 1 } else { generation + 1 }
     }
@@ -109,6 +121,7 @@ pub(crate) struct BlockId(NonZeroU64);
 
 impl BlockId {
     /// The block at `pos`, a multiple of 64 below 1 TiB, in its life `generation`.
+    #[inline]
     pub(crate) fn new(pos: Pos, generation: u32) -> Option<BlockId> {
         let fits = pos % ALIGN as u64 == 0 && pos / (ALIGN as u64) < 1 << 34;
         (fits && (1..=BLOCK_GENERATION_MAX).contains(&generation)).then_some(())?;
@@ -116,23 +129,28 @@ impl BlockId {
     }
 
     /// From [`BlockId::raw`]; `None` for a value that names no block.
+    #[inline]
     pub(crate) fn from_raw(raw: u64) -> Option<BlockId> {
         (raw & u64::from(BLOCK_GENERATION_MAX) != 0).then_some(())?;
         NonZeroU64::new(raw).map(BlockId)
     }
 
+    #[inline]
     pub(crate) fn raw(self) -> u64 {
         self.0.get()
     }
 
+    #[inline]
     pub(crate) fn pos(self) -> Pos {
         (self.raw() >> BLOCK_GENERATION_BITS) * ALIGN as u64
     }
 
+    #[inline]
     pub(crate) fn generation(self) -> u32 {
         (self.raw() & u64::from(BLOCK_GENERATION_MAX)) as u32
     }
 
+    #[inline]
     pub(crate) fn next_generation(generation: u32) -> u32 {
         if generation >= BLOCK_GENERATION_MAX { 1 } else { generation + 1 }
     }

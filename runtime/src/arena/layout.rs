@@ -237,6 +237,12 @@ fn take<T>(end: &mut usize, count: usize) -> Section<T> {
     Section { offset, count, element: PhantomData }
 }
 
+/// Every index that was read from shared memory is checked by its reader, so this is a bug of the arena.
+#[cold]
+fn out_of_range(index: usize, count: usize) -> ! {
+    panic!("index {index} of a table of {count} in the arena");
+}
+
 /// A mapping and its layout.
 pub(crate) struct Map {
     base: NonNull<u8>,
@@ -264,8 +270,11 @@ impl Map {
         unsafe { self.base.cast().as_ref() }
     }
 
+    #[inline]
     fn get<T>(&self, section: &Section<T>, index: usize) -> &T {
-        assert!(index < section.count, "index {index} of a table of {} in the arena", section.count);
+        if index >= section.count {
+            out_of_range(index, section.count);
+        }
         // SAFETY: see the module's invariants; the index was checked just now.
         unsafe { self.base.add(section.offset + index * size_of::<T>()).cast().as_ref() }
     }
@@ -291,8 +300,11 @@ impl Map {
     }
 
     /// Entry `index` of the hold table of `slot`.
+    #[inline]
     pub(crate) fn hold(&self, slot: usize, index: u32) -> &Hold {
-        assert!((index as usize) < self.layout.holds_each, "hold entry {index} of {}", self.layout.holds_each);
+        if index as usize >= self.layout.holds_each {
+            out_of_range(index as usize, self.layout.holds_each);
+        }
         self.get(&self.layout.holds, slot * self.layout.holds_each + index as usize)
     }
 
@@ -304,21 +316,27 @@ impl Map {
         self.get(&self.layout.warm, word)
     }
 
+    #[inline]
     pub(crate) fn kind(&self, granule: u32) -> &AtomicU32 {
         self.get(&self.layout.kinds, granule as usize)
     }
 
+    #[inline]
     pub(crate) fn granule(&self, granule: u32) -> &Granule {
         self.get(&self.layout.granules, granule as usize)
     }
 
     /// Header `index` of the span `granule`.
+    #[inline]
     pub(crate) fn header(&self, granule: u32, index: usize) -> &Header {
-        assert!(index < SPAN_BLOCKS, "block {index} of a span");
+        if index >= SPAN_BLOCKS {
+            out_of_range(index, SPAN_BLOCKS);
+        }
         self.get(&self.layout.headers, granule as usize * SPAN_BLOCKS + index)
     }
 
     /// The address of `len` payload bytes at `pos`, if that is where payloads are.
+    #[inline]
     pub(crate) fn payload(&self, pos: Pos, len: usize) -> Option<NonNull<u8>> {
         let end = pos.checked_add(len as u64)?;
         (pos >= self.layout.payload && end <= self.layout.len as u64).then_some(())?;

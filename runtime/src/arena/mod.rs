@@ -101,12 +101,20 @@ impl Arena {
     }
 
     /// Refuses in a `fork` of a member, where the mapping is absent.
+    #[inline]
     pub(crate) fn check(&self) -> Result<(), ArenaError> {
-        if self.here.load(Ordering::Relaxed) == self.me.raw() { Ok(()) } else { Err(ArenaError::Forked) }
+        if self.is_here() { Ok(()) } else { Err(ArenaError::Forked) }
+    }
+
+    /// Whether this is no `fork` of a member.
+    #[inline]
+    pub(crate) fn is_here(&self) -> bool {
+        self.here.load(Ordering::Relaxed) == self.me.raw()
     }
 
     /// The address of `len` bytes of payload at `pos`; `None` if not all of them are payload. It says nothing of whether a
     /// block is there.
+    #[inline]
     pub(crate) fn at(&self, pos: Pos, len: usize) -> Option<NonNull<u8>> {
         self.check().ok()?;
         self.map.payload(pos, len)

@@ -286,6 +286,7 @@ impl Spans {
 
 /// The generation of a block's next life: after its last one, and after all that began in this granule before it became
 /// the span that it is.
+#[inline]
 pub(crate) fn next_generation(header: u32, granule: u32) -> u32 {
     let last = header.max(granule);
     if last >= BLOCK_GENERATION_MAX { 1 } else { last + 1 }

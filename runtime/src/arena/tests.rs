@@ -120,6 +120,35 @@ fn a_small_budget_refuses_and_is_whole_again() {
 }
 
 #[test]
+fn a_hundred_refused_allocations_leave_the_ledger_as_it_was() {
+    let arena = arena();
+    arena.set_budget(MIB);
+    let _warm_up = arena.thread().unwrap();
+    let before = arena.ledger();
+    for name in 0..100usize {
+        let (len, zeroed) = ((2 << 20) + name * 4096, name % 2 == 0);
+        let result = if zeroed { arena.alloc_zeroed(len) } else { arena.alloc(len) };
+        let error = result.map(|block| block.id()).unwrap_err();
+        assert!(
+            matches!(error, ArenaError::OutOfMemory { needed, .. } if needed >= len as u64),
+            "allocation {name}: {error}"
+        );
+    }
+    assert_eq!(arena.ledger(), before);
+    // Small ones are refused when the budget is full of them, and give all of it back.
+    let held: Vec<_> = std::iter::from_fn(|| arena.alloc(1000).ok()).collect();
+    assert_eq!(held.len(), 16 * 64);
+    for name in 0..100 {
+        let error = arena.alloc(name * 10).map(|block| block.id()).unwrap_err();
+        assert!(matches!(error, ArenaError::OutOfMemory { .. }), "allocation {name}: {error}");
+    }
+    drop(held);
+    arena.tidy();
+    arena.trim(1, Duration::ZERO, u32::MAX);
+    assert_eq!(arena.ledger(), before);
+}
+
+#[test]
 fn children_are_freed_with_their_parent() {
     let arena = arena();
     let root = arena.alloc(100).unwrap();
