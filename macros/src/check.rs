@@ -22,6 +22,9 @@ pub(crate) fn signature(signature: &Signature, options: &TaskOptions, in_impl: b
     if let Safety::Unsafe(token) = &signature.safety {
         return refuse(token, "a task cannot be `unsafe`: make it a safe `fn` and put the `unsafe` block inside it");
     }
+    if let Some(abi) = &signature.abi {
+        return refuse(abi, "a task has Rust's own calling convention: call this function from a plain `fn`");
+    }
     if let Some(variadic) = &signature.variadic {
         return refuse(variadic, "a task cannot have a variable number of parameters: take a `Vec`");
     }

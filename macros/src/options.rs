@@ -118,6 +118,10 @@ impl Parse for GenericArgumentTokens {
         if input.peek(syn::Lit) || input.peek(Token![-]) || input.peek(syn::token::Brace) {
             return input.parse::<syn::Expr>().map(|value| Self(value.into_token_stream()));
         }
+        // `(f32, 4)`: a list of arguments of several parameters is no type when it holds a value.
+        if input.peek(syn::token::Paren) && input.fork().parse::<syn::Type>().is_err() {
+            return input.parse::<proc_macro2::TokenTree>().map(|list| Self(list.into()));
+        }
         input.parse::<syn::Type>().map(|ty| Self(ty.into_token_stream()))
     }
 }

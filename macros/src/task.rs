@@ -210,13 +210,33 @@ fn call(
         return quote_spanned!(span=>
             #private::constructor::#count(&#path, ::core::marker::PhantomData::<#private::#made>, #kinds));
     }
-    match state {
+    let call = match state {
         None => quote_spanned!(span=> #private::plain::#count(&#path, #kinds)),
         Some(reference) => {
             let state = quote_spanned!(reference.span()=> #private::state::<#reference>());
             quote_spanned!(span=> #private::with_state::#count(&#path, #state, #kinds))
         }
+    };
+    match &signature.output {
+        ReturnType::Type(_, ty) if returns_result => {
+            let failure = failure(portable(ty.to_token_stream(), self_type.as_ref()), private);
+            quote!(#call.with_failure(#failure))
+        }
+        _ => call,
     }
+}
+
+/// The function that tells a failure of a task that returns `ty`, a `Result`.
+fn failure(ty: TokenStream, private: &TokenStream) -> TokenStream {
+    quote! {{
+        unsafe fn failure(output: *const u8) -> ::core::option::Option<::std::string::String> {
+            #[allow(unused_imports)]
+            use #private::{AnyError as _, DebugError as _, DisplayError as _, NoError as _};
+            // SAFETY: passed on to the caller.
+            unsafe { (&&&&#private::Probe::<#ty>::new()).failure(output) }
+        }
+        failure
+    }}
 }
 
 /// `Result<..>`, by its name.

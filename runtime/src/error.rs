@@ -1,5 +1,6 @@
 //! The kinds that all errors of this crate share, and the error a `main` returns.
 
+use crate::Failure;
 use crate::{PoolError, SpawnError, TaskError};
 
 /// What kind of failure an error is, whichever type carries it.
@@ -10,6 +11,8 @@ use crate::{PoolError, SpawnError, TaskError};
 pub enum ErrorKind {
     /// A task panicked.
     Panicked,
+    /// A task returned an error of its own.
+    Failed,
     /// A process ended before it gave its value.
     WorkerDied,
     /// The deadline of a task or of a wait passed.
@@ -59,6 +62,9 @@ pub enum Error {
     /// A task gave no value.
     #[error(transparent)]
     Task(#[from] TaskError),
+    /// A task returned an error of its own.
+    #[error("{0:#}")]
+    Failed(Failure),
     /// A pool could not be made or ended.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -75,10 +81,17 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Task(error) => error.kind(),
+            Error::Failed(_) => ErrorKind::Failed,
             Error::Pool(error) => error.kind(),
             Error::Spawn(error) => error.kind(),
             Error::Io(_) => ErrorKind::Io,
         }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        Error::Failed(failure)
     }
 }
 

@@ -5,5 +5,6 @@ pub use rkyv;
 
 pub use crate::message::{Auto, DecodeError, Decoder, EncodeError, Encoder, InPlace, Message};
 pub use crate::task::{
-    Fallibly, Feed, InArchive, Plainly, TaskEntry, TaskSource, constructor, param, plain, state, with_state,
+    AnyError, DebugError, DisplayError, Fallibly, Feed, InArchive, NoError, Plainly, Probe, TaskEntry, TaskSource,
+    constructor, param, plain, state, with_state,
 };

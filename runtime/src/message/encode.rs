@@ -8,7 +8,7 @@
 //! are equal modulo 64, alignment of a position is alignment of the address. At the end the root, which lies somewhere
 //! else, is written as if at its own address plus `delta`: the differences then are those of the real addresses.
 //!
-//! Invariants of [`Encoder`]: `start <= cur <= end`, all three within the newest span (or all dangling and equal);
+//! Invariants of [`Encoder`]: `start <= cur <= end`, all three within the newest span, or all equal where there is no room;
 //! bytes `start..cur` belong to the item being written, none between items; what lies before `start` belongs to earlier items and is never
 //! touched again.
 
@@ -133,7 +133,7 @@ impl Encoder {
         if size_of::<R>() == 0 {
             let resolver = parts(self)?;
             // SAFETY: the caller vouches for the slot.
-            root(resolver, unsafe { Place::new_unchecked(slot as usize, slot) });
+            root(resolver, unsafe { Place::new_unchecked(BIAS, slot) });
             return Ok(());
         }
         self.delta = BIAS;

@@ -2,6 +2,8 @@
 mod accept;
 mod entry;
 mod error;
+mod failure;
+mod fallible;
 mod fault;
 mod function;
 mod panic;
@@ -13,6 +15,8 @@ mod state;
 pub use accept::{Accept, Feed};
 pub use entry::{Role, TaskCall, TaskEntry, TaskSource};
 pub use error::{TaskContext, TaskError};
+pub use failure::{ArchivedFailure, Failure};
+pub use fallible::{AnyError, DebugError, DisplayError, NoError, Probe};
 pub use fault::TaskFault;
 pub use function::{Borrowed, By, Call, NoState, StateFn, TaskFn};
 pub use panic::{PanicRecord, install as install_panic_hook};
