@@ -7,6 +7,8 @@
 //! - [`skip!`]: for what a machine may lack; `.ci/run` makes every skip a failure.
 #![allow(clippy::print_stderr, reason = "tests talk to the person who runs them")]
 
+#[cfg(doctest)]
+mod guide;
 pub mod kill;
 pub mod killer;
 pub mod leaks;

@@ -239,10 +239,10 @@ impl Prepared {
     }
 }
 
-/// `process-1`, `process-2`, ..., counted in each process.
+/// `Process-1`, `Process-2`, ..., counted in each process.
 fn default_name() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(1);
-    format!("process-{}", COUNT.fetch_add(1, Ordering::Relaxed))
+    format!("Process-{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 impl<R> fmt::Debug for Process<R> {

@@ -1,0 +1,193 @@
+//! The small programs, run as processes: what they print and how long they take.
+
+mod common;
+
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use common::text;
+use offspring_tests::watchdog;
+
+/// Runs a program that is to succeed; returns its lines and how long it took.
+macro_rules! run {
+    ($program:literal) => {
+        run(env!(concat!("CARGO_BIN_EXE_", $program)))
+    };
+}
+
+struct Run {
+    output: Output,
+    took: Duration,
+}
+
+#[track_caller]
+fn run(program: &str) -> Run {
+    let start = Instant::now();
+    let output = Command::new(program).output().unwrap();
+    let took = start.elapsed();
+    assert!(output.status.success(), "{:?}: {}", output.status, text(&output.stderr));
+    Run { output, took }
+}
+
+impl Run {
+    fn lines(&self) -> Vec<String> {
+        text(&self.output.stdout).lines().map(str::to_owned).collect()
+    }
+
+    /// The lines in alphabetical order, where the processes print in any order.
+    fn sorted(&self) -> Vec<String> {
+        let mut lines = self.lines();
+        lines.sort();
+        lines
+    }
+
+    #[track_caller]
+    fn took_at_least(&self, milliseconds: u64) {
+        assert!(self.took >= Duration::from_millis(milliseconds), "{:?}", self.took);
+    }
+}
+
+/// A program whose processes run side by side takes less than the time that they would take one after another. A busy
+/// machine may spoil one run, not all of ten.
+#[track_caller]
+fn faster_than(milliseconds: u64, program: impl Fn() -> Run) -> Run {
+    let mut runs = (0..10).map(|_| program());
+    runs.find(|run| run.took < Duration::from_millis(milliseconds)).expect("it takes the serial time")
+}
+
+#[test]
+fn process_basic() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let expected: Vec<String> = (0..5).map(|i| format!("called function in process: {i}")).collect();
+    assert_eq!(run!("process_basic").lines(), expected);
+}
+
+#[test]
+fn process_parallel() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let run = faster_than(600, || run!("process_parallel"));
+    run.took_at_least(300);
+    let done = |i| format!("process {i}: done");
+    let (first, last) = ("main: all are started".to_owned(), "main: all are joined".to_owned());
+    assert_eq!(run.lines(), [first, done(1), done(2), done(3), last]);
+}
+
+#[test]
+fn process_name() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let lines = run!("process_name").sorted();
+    let expected = [
+        "Exiting Process-1",
+        "Exiting foo_process",
+        "Starting Process-1",
+        "Starting foo_process",
+        "main: foo_process and Process-1",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn process_kill() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let expected = [
+        "running: alive true, exit code None",
+        "terminated",
+        "joined: alive false, exit code Some(-15)",
+        "normal: alive false, exit code Some(0)",
+        "panicked: alive false, exit code Some(101)",
+    ];
+    assert_eq!(run!("process_kill").lines(), expected);
+}
+
+#[test]
+fn process_struct() {
+    let _watch = watchdog(Duration::from_secs(60));
+    assert_eq!(run!("process_struct").lines(), ["Hello, this is greeter"]);
+}
+
+#[test]
+fn process_pids() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let text = run!("process_pids").lines().join("\n");
+    let number = |before: &str| -> u32 {
+        let after = text.split(before).nth(1).unwrap();
+        after.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+    };
+    assert_eq!(number("main: pid "), number(", parent "));
+    assert_eq!(number("main: child "), number("child: pid "));
+}
+
+#[test]
+fn process_isolation() {
+    let _watch = watchdog(Duration::from_secs(60));
+    assert_eq!(run!("process_isolation").lines(), ["child: 0", "main: 100"]);
+}
+
+#[test]
+fn process_no_reimport() {
+    let _watch = watchdog(Duration::from_secs(60));
+    assert_eq!(run!("process_no_reimport").lines(), ["66666"]);
+}
+
+#[test]
+fn process_daemon_child() {
+    let _watch = watchdog(Duration::from_secs(60));
+    // Its output is complete only when nobody holds the pipe any more, the daemon included.
+    let run = run!("process_daemon_child");
+    run.took_at_least(200);
+    let lines = run.lines();
+    assert!(lines.contains(&"main: ends".to_owned()) && lines.contains(&"child: done".to_owned()), "{lines:?}");
+    assert!(!lines.contains(&"daemon: done".to_owned()), "{lines:?}");
+}
+
+#[test]
+fn process_return() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let run = faster_than(600, || run!("process_return"));
+    run.took_at_least(300);
+    assert_eq!(run.lines(), ["9", "16"]);
+}
+
+#[test]
+fn pool_map() {
+    let _watch = watchdog(Duration::from_secs(60));
+    assert_eq!(run!("pool_map").lines(), ["[0, 1, 4, 9, 16, 25, 36, 49, 64, 81]"]);
+}
+
+#[test]
+fn pool_starmap() {
+    let _watch = watchdog(Duration::from_secs(60));
+    assert_eq!(run!("pool_starmap").lines(), ["[3, 7, 11]"]);
+}
+
+#[test]
+fn pool_apply() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let run = run!("pool_apply");
+    run.took_at_least(500);
+    assert_eq!(run.lines(), (0..10).map(|i| format!("result {i}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn pool_apply_async() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let run = faster_than(3000, || run!("pool_apply_async"));
+    run.took_at_least(1200);
+    assert_eq!(run.lines(), (0..10).map(|i| format!("result {}", i * 10)).collect::<Vec<_>>());
+}
+
+#[test]
+fn pool_two_tasks() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let run = faster_than(1000, || run!("pool_two_tasks"));
+    run.took_at_least(400);
+    let expected: Vec<_> = (0..5).flat_map(|i| [format!("sing {i}"), format!("dance {i}")]).collect();
+    assert_eq!(run.lines(), expected);
+}
+
+#[test]
+fn pool_lazy() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let lines = run!("pool_lazy").lines();
+    assert_eq!(lines[1], "workers started: 1", "{lines:?}");
+}
