@@ -173,11 +173,18 @@ impl Core {
 
     /// Is there a chunk that no worker has claimed?
     pub(super) fn has_work(&self, inner: &Inner) -> bool {
+        self.unclaimed(inner) > 0
+    }
+
+    /// How many chunks no worker has claimed.
+    pub(super) fn unclaimed(&self, inner: &Inner) -> u64 {
         let entries = self.estate.control().entries().filter_map(|id| inner.jobs.get(&id)).chain(&inner.overflow);
-        entries.into_iter().any(|job| {
-            let view = job.view();
-            view.header.cursor.0.load(SeqCst) < view.words.len() as u64
-        })
+        entries
+            .map(|job| {
+                let view = job.view();
+                (view.words.len() as u64).saturating_sub(view.header.cursor.0.load(SeqCst))
+            })
+            .sum()
     }
 
     /// Ends a job: its memory goes back as soon as no worker looks at it.

@@ -67,14 +67,15 @@ fn kill(worker: &ChildHandle) {
 }
 
 impl Core {
-    /// Starts workers, one after the other, as long as there is unclaimed work and a vacant seat.
+    /// Starts workers, one after the other, as long as there is a vacant seat and more unclaimed work than the workers
+    /// that are starting or look for work will take.
     pub(super) fn hire(self: &Arc<Self>) {
         loop {
             let number = {
                 let mut inner = self.lock();
                 if matches!(inner.phase, Phase::Terminated | Phase::Broken { .. })
                     || inner.crew.is_full()
-                    || !self.has_work(&inner)
+                    || self.unclaimed(&inner) <= self.at_hand(&inner)
                 {
                     return;
                 }
@@ -108,6 +109,13 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// How many workers are about to take a chunk: still starting, or without a job.
+    fn at_hand(&self, inner: &Inner) -> u64 {
+        let control = self.estate.control();
+        let busy = control.seats.iter().filter(|seat| seat.owner.load(SeqCst) != 0 && seat.job.load(SeqCst) != 0);
+        ((inner.crew.members.len() + inner.crew.starting) as u64).saturating_sub(busy.count() as u64)
     }
 
     /// Waits until all workers have ended and nothing is left for them. `false` when the deadline passed before.
