@@ -4,6 +4,7 @@
 //! - [`leaks`]: nothing may be left when a test ends.
 //! - [`kill`]: SIGKILL at random times, from a printed seed.
 //! - [`killer`]: SIGKILL at every instruction of an operation.
+//! - [`table`]: the operations that the killer is let loose on.
 //! - [`skip!`]: for what a machine may lack; `.ci/run` makes every skip a failure.
 #![allow(clippy::print_stderr, reason = "tests talk to the person who runs them")]
 
@@ -15,6 +16,7 @@ pub mod leaks;
 pub mod proc;
 mod skip;
 mod sys;
+pub mod table;
 mod watchdog;
 
 pub use skip::refuse_skip;

@@ -1,19 +1,109 @@
 //! Kills processes at every instruction of operations on shared memory, and says what the survivors could not cope with.
+//!
+//! `killsweep` does everything; `--sample` is the part that `cargo test` has time for; `--row TEXT` does the rows whose
+//! names contain the text; `--list` names them.
 #![allow(clippy::print_stdout, reason = "it is a program")]
 
+use offspring::testing;
 use offspring_tests::killer::accounts::{self, Wrong};
 use offspring_tests::killer::{self, Mode, Sweep, vyukov};
+use offspring_tests::table::{self, Row};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A row with all its kills may take this long.
+const ROW: Duration = Duration::from_secs(600);
 
 fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let wanted = args.iter().position(|arg| arg == "--row").and_then(|at| args.get(at + 1));
+    if args.iter().any(|arg| arg == "--list") {
+        for row in table::rows() {
+            println!("{}: {}", row.name, row.covers.join(", "));
+        }
+        return ExitCode::SUCCESS;
+    }
     killer::calm();
-    match controls() {
+    let mode = if args.iter().any(|arg| arg == "--sample") { Mode::Changes } else { Mode::Every };
+    let controls = if wanted.is_none() { controls() } else { Ok(()) };
+    let walked = controls.and_then(|()| walk(mode, wanted.map_or("", String::as_str)));
+    match walked {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             println!("FAILED: {why}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Every row, every mutant.
+fn walk(mode: Mode, wanted: &str) -> Result<(), String> {
+    let begun = Instant::now();
+    let (mut kills, mut bad, mut caught, mut escaped) = (0, 0, 0, 0);
+    for row in table::rows().iter().filter(|row| row.name.contains(wanted)) {
+        let took = Instant::now();
+        let (killed, found, said) = clean(row, mode);
+        kills += killed;
+        bad += found;
+        println!("{}: {said}, {:.2} s", row.name, took.elapsed().as_secs_f64());
+        for number in row.mutants {
+            let took = Instant::now();
+            let name = testing::MUTANTS.iter().find(|(it, _)| it == number).map_or("?", |(_, name)| name);
+            match mutant(row, *number) {
+                Ok(how) => {
+                    caught += 1;
+                    println!("  caught mutant {number} ({name}): {how}, {:.2} s", took.elapsed().as_secs_f64());
+                }
+                Err(why) => {
+                    escaped += 1;
+                    println!("  MISSED mutant {number} ({name}): {why}");
+                }
+            }
+        }
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("{kills} kills, {bad} bad states, {caught} mutants caught, {escaped} missed, {seconds:.1} s");
+    if bad + escaped == 0 { Ok(()) } else { Err(format!("{bad} bad states, {escaped} mutants missed")) }
+}
+
+/// A row as it is: kills, bad states, and a line about them. In a process of its own, which takes its mappings with it.
+fn clean(row: &Row, mode: Mode) -> (usize, usize, String) {
+    let run = || match table::run(row, mode, 0) {
+        Err(why) => format!("0 1 could not be swept: {why}"),
+        Ok(outcome) => {
+            let bad: Vec<String> = outcome.bad().map(|(name, bad)| format!("\n    {name}: {bad}")).collect();
+            let [one, auditor, two] = outcome.sweeps().map(|sweep| sweep.kills);
+            let asleep: usize = outcome.sweeps().iter().map(|sweep| sweep.asleep).sum();
+            let shown = bad.iter().take(5).map(String::as_str).collect::<String>();
+            format!(
+                "{} {} {} instructions, kills {one} + {auditor} auditor + {two} of two, {asleep} asleep, {} bad{shown}",
+                outcome.kills(),
+                bad.len(),
+                outcome.one.instructions,
+                bad.len(),
+            )
+        }
+    };
+    let said = killer::in_child(ROW, run).unwrap_or_else(|why| format!("0 1 could not be swept: {why}"));
+    let mut parts = said.splitn(3, ' ');
+    let mut number = || parts.next().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let (kills, bad) = (number(), number());
+    (kills, bad, parts.next().unwrap_or_default().to_owned())
+}
+
+/// A row with a mistake: how it was noticed.
+fn mutant(row: &Row, number: u32) -> Result<String, String> {
+    let run = || match table::run(row, Mode::FirstBad, number) {
+        Err(why) => format!("noticed by itself: {why}"),
+        Ok(outcome) => match outcome.bad().next() {
+            Some((name, bad)) => format!("{name}: {bad}"),
+            None => String::new(),
+        },
+    };
+    match killer::in_child(ROW, run) {
+        Ok(how) if how.is_empty() => Err("nothing was noticed".to_owned()),
+        Ok(how) => Ok(how.lines().take(2).collect::<Vec<_>>().join(" ").chars().take(200).collect()),
+        Err(why) => Ok(format!("noticed by itself: {why}")),
     }
 }
 

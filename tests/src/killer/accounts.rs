@@ -109,14 +109,31 @@ pub fn control(wrong: Wrong, mode: Mode) -> Result<[Sweep; 3], String> {
     // SAFETY: the mapping is that long, page-aligned and zeroed, is never unmapped, and `Accounts` is made of atomics.
     let accounts = unsafe { &*start.cast::<Accounts>() };
     accounts.words[0].store(50, SeqCst);
-    let audit = |dead| accounts.audit(if dead == Role::Victim { 1 } else { 2 }, wrong);
+    let audit = |_, dead| {
+        if dead != Role::First {
+            accounts.audit(if dead == Role::Victim { 1 } else { 2 }, wrong);
+        }
+    };
     let victim = || stepped(|| accounts.transfer(1, wrong));
     let other = || stepped(|| accounts.transfer(2, wrong));
     let auditor = || stepped(|| accounts.audit(1, wrong));
-    let play = Play { memory: &memory, victim: &victim, other: None, audit: &audit, verify: &|| accounts.verify() };
+    let play = Play {
+        memory: &memory,
+        victim: &victim,
+        other: None,
+        died: &|_| {},
+        audit: &audit,
+        verify: &|| accounts.verify(),
+    };
     let one = sweep(&play, mode)?;
     let two = duel(&Play { other: Some(&other), ..play }, &[Fate::VictimDies, Fate::OtherDies, Fate::BothDie], mode)?;
-    let play =
-        Play { memory: &memory, victim: &victim, other: Some(&auditor), audit: &audit, verify: &|| accounts.verify() };
+    let play = Play {
+        memory: &memory,
+        victim: &victim,
+        other: Some(&auditor),
+        died: &|_| {},
+        audit: &audit,
+        verify: &|| accounts.verify(),
+    };
     Ok([one, two, audit_sweep(&play, mode)?])
 }

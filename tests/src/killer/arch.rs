@@ -50,6 +50,12 @@ mod machine {
         [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8] = args;
     }
 
+    /// From the stop before a system call that is not made to the instruction that makes it.
+    pub(in crate::killer) fn undo_syscall_entry(regs: &mut user_regs_struct) {
+        regs.rax = regs.orig_rax;
+        set_pc(regs, pc(regs) - 2);
+    }
+
     /// `clone(flags, stack, parent_tid, child_tid, tls)`
     pub(in crate::killer) fn clone_args(flags: u64, child_tid: u64) -> [u64; 5] {
         [flags, 0, 0, child_tid, 0]
@@ -101,6 +107,11 @@ mod machine {
     pub(in crate::killer) fn set_syscall(regs: &mut user_regs_struct, number: i64, args: [u64; 5]) {
         regs.regs[8] = number as u64;
         regs.regs[..5].copy_from_slice(&args);
+    }
+
+    /// From the stop before a system call that is not made to the instruction that makes it.
+    pub(in crate::killer) fn undo_syscall_entry(regs: &mut user_regs_struct) {
+        regs.pc -= 4;
     }
 
     /// `clone(flags, stack, parent_tid, tls, child_tid)`

@@ -1,8 +1,8 @@
 //! Two processes, both stepped: killed at every pair of states.
 
-use super::stage::in_child;
-use super::sweep::{Mode, PATIENCE, Play, Role, Sweep, Verdict, audit_twice, collect};
-use super::trace::{Step, Tracee};
+use super::runner::{Pace, Went, go};
+use super::sweep::{Mode, PATIENCE, Play, Role, Sweep, Verdict, collect, first, last};
+use super::trace::Tracee;
 
 /// What happens to the two processes, one standing at state i of its operation and the other at state j.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +63,9 @@ struct Duel<'a> {
 }
 
 fn nested(play: &Play<'_>, fates: &[Fate], mode: Mode, dead_first: bool) -> Result<Sweep, String> {
-    let other = Tracee::launch(play.other.expect("a second process"))?;
-    let mut victim = Tracee::launch(play.victim)?;
+    let guard = Pace::CHANGES.guard(play.memory);
+    let other = Tracee::launch(guard, play.other.expect("a second process"))?;
+    let mut victim = Tracee::launch(guard, play.victim)?;
     let views = serial_views(play, &victim, &other, dead_first)?;
     let done = Sweep { views, ..Sweep::default() };
     let mut duel = Duel { play, fates, mode, other, seen: Vec::new(), done };
@@ -84,16 +85,10 @@ fn nested(play: &Play<'_>, fates: &[Fate], mode: Mode, dead_first: bool) -> Resu
         if mode == Mode::FirstBad && any_bad(&duel.seen, &duel.done.views) {
             return Ok(duel.end(at));
         }
-        loop {
-            match victim.step()? {
-                Step::Next => at += 1,
-                Step::End => return Ok(duel.end(at)),
-                Step::Asleep => return Err("the victim sleeps although the other process has not begun".to_owned()),
-                Step::Failed(why) => return Err(why),
-            }
-            if !play.memory.same(&state) {
-                break;
-            }
+        match go(&victim, Pace::CHANGES, play.memory, &state, &mut at)? {
+            Went::On => {}
+            Went::End => return Ok(duel.end(at)),
+            Went::Asleep(_) => return Err("the victim sleeps although the other has not begun".to_owned()),
         }
     }
 }
@@ -128,28 +123,21 @@ impl Duel<'_> {
             }
             if asleep {
                 let waker = victim.take().ok_or("the other process sleeps, and there is nobody to wake it")?;
-                waker.finish(PATIENCE).map_err(|why| format!("the victim, for whom the other waits: {why}"))?;
+                waker
+                    .finish(self.play.memory, PATIENCE)
+                    .map_err(|why| format!("the victim, for whom the other waits: {why}"))?;
             }
             asleep = false;
-            loop {
-                let spare = if live.before_syscall()? { Some(live.twin()?) } else { None };
-                match live.step()? {
-                    Step::Next => at += 1,
-                    Step::End => {
-                        self.done.instructions += at;
-                        return Ok(());
-                    }
-                    Step::Failed(why) => return Err(why),
-                    Step::Asleep => {
-                        // A sleeper cannot be doubled; it was doubled before it fell asleep, and that one stands for it.
-                        live = spare.ok_or("asleep without a system call")?;
-                        self.done.asleep += 1;
-                        asleep = true;
-                        break;
-                    }
+            match go(&live, Pace::CHANGES, self.play.memory, &state, &mut at)? {
+                Went::On => {}
+                Went::End => {
+                    self.done.instructions += at;
+                    return Ok(());
                 }
-                if !self.play.memory.same(&state) {
-                    break;
+                Went::Asleep(spare) => {
+                    live = spare;
+                    self.done.asleep += 1;
+                    asleep = true;
                 }
             }
         }
@@ -175,11 +163,8 @@ fn end(play: &Play<'_>, fate: Fate, victim: Option<&Tracee>, other: &Tracee, asl
             survive(play, Role::Other, &victim, "the victim", false)?;
         }
     }
-    in_child(PATIENCE, || {
-        audit_twice(play, Role::Victim);
-        audit_twice(play, Role::Other);
-        (play.verify)()
-    })
+    let dead = [Role::Victim, Role::Other, Role::First];
+    last(play, if fate == Fate::BothDie { &dead[..2] } else { &dead })
 }
 
 /// `dead` was killed: its audit, and `living` must come to its end, whichever of the two is first. One that stands where it
@@ -187,15 +172,12 @@ fn end(play: &Play<'_>, fate: Fate, victim: Option<&Tracee>, other: &Tracee, asl
 fn survive(play: &Play<'_>, dead: Role, living: &Tracee, name: &str, asleep: bool) -> Result<(), String> {
     let done = living.at_end()?;
     if !done {
-        living.start()?;
+        living.start(play.memory)?;
         if asleep {
             living.doze();
         }
     }
-    let audited = in_child(PATIENCE, || {
-        (play.audit)(dead);
-        String::new()
-    });
+    let audited = first(play, dead);
     if !done {
         living.finished(PATIENCE).map_err(|why| format!("{name}: {why}"))?;
     }
@@ -218,17 +200,11 @@ fn serial_views(play: &Play<'_>, victim: &Tracee, other: &Tracee, dead_first: bo
         }
         let (one, two) = (victim.twin()?, other.twin()?);
         for role in order {
-            match role {
-                Role::Victim => one.finish(PATIENCE)?,
-                Role::Other => two.finish(PATIENCE)?,
-            }
+            let tracee = if *role == Role::Victim { &one } else { &two };
+            tracee.finish(play.memory, PATIENCE)?;
         }
         drop((one, two));
-        let view = in_child(PATIENCE, || {
-            (play.audit)(Role::Victim);
-            (play.audit)(Role::Other);
-            (play.verify)()
-        });
+        let view = last(play, &[Role::Victim, Role::Other]);
         play.memory.restore(&start);
         views.push(view.map_err(|why| format!("{order:?}, one after the other: {why}"))?);
     }

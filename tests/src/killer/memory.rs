@@ -25,6 +25,8 @@ pub struct Region {
 #[derive(Clone, Debug)]
 pub struct Memory {
     regions: Vec<Region>,
+    /// Where what counts is mapped, each mapping of it: address and length.
+    guards: Vec<(usize, usize)>,
 }
 
 /// What the memory held: pages that exist, and their bytes.
@@ -43,7 +45,32 @@ impl Memory {
     /// Each region is mapped readable and writable as it says, at this address in every process that uses this value, and
     /// stays so; nothing in it is borrowed while it is put back.
     pub unsafe fn new(regions: Vec<Region>) -> Memory {
-        Memory { regions }
+        let guards = regions.iter().filter(|it| it.counts).map(|it| (it.start as usize, it.len)).collect();
+        Memory { regions, guards }
+    }
+
+    /// Says that the memory which counts is also mapped at `start`, `len` bytes of it.
+    pub fn also_at(&mut self, start: *mut u8, len: usize) {
+        self.guards.push((start as usize, len));
+    }
+
+    /// Every mapping of what counts.
+    pub(super) fn guards(&self) -> &[(usize, usize)] {
+        &self.guards
+    }
+
+    /// The mapping that an address belongs to.
+    pub(super) fn guarded(&self, address: usize) -> Option<(usize, usize)> {
+        self.guards.iter().copied().find(|(start, len)| (*start..start + len).contains(&address))
+    }
+
+    /// Makes what counts read-only in this process, which is going to be traced: each store to it then stops it.
+    pub(super) fn guard(&self) {
+        for (start, len) in &self.guards {
+            // SAFETY: the range is mapped, as whoever made this value promised; a store to it is the tracer's to allow.
+            let done = unsafe { libc::mprotect(*start as *mut libc::c_void, *len, libc::PROT_READ) };
+            assert_eq!(done, 0, "mprotect: {}", io::Error::last_os_error());
+        }
     }
 
     /// A fresh shared mapping of `len` bytes, all zero.
@@ -66,7 +93,9 @@ impl Memory {
             return Err(io::Error::last_os_error());
         }
         let start = start.cast::<u8>();
-        Ok((Memory { regions: vec![Region { start, len, fd, offset: 0, counts: true }] }, start))
+        let region = Region { start, len, fd, offset: 0, counts: true };
+        // SAFETY: mapped just now, and never unmapped.
+        Ok((unsafe { Memory::new(vec![region]) }, start))
     }
 
     /// What it holds now.

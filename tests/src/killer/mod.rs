@@ -21,6 +21,7 @@ pub mod accounts;
 mod arch;
 mod duel;
 mod memory;
+mod runner;
 mod stage;
 mod sweep;
 mod trace;
@@ -29,7 +30,7 @@ pub mod vyukov;
 pub use duel::{Fate, audit_sweep, duel};
 pub use memory::{Memory, Region};
 pub use stage::{calm, in_child};
-pub use sweep::{Bad, Mode, Play, Role, Sweep, sweep};
+pub use sweep::{Bad, Mode, Play, Role, Survivor, Sweep, sweep};
 
 unsafe extern "C" {
     fn offspring_killer_begin();
@@ -40,6 +41,7 @@ unsafe extern "C" {
 ///
 /// Outside the killer the markers are breakpoints that nobody expects: SIGTRAP ends the process.
 pub fn stepped<T>(operation: impl FnOnce() -> T) -> T {
+    trace::at_begin();
     // SAFETY: the markers are a breakpoint and a return; they touch no register and no memory.
     unsafe { offspring_killer_begin() };
     let value = operation();

@@ -1,15 +1,14 @@
 //! One victim, killed at every instruction.
 
 use super::memory::{Image, Memory};
+use super::runner::{Pace, Went, go};
 use super::stage::in_child;
-use super::trace::{Step, Tracee};
+use super::trace::Tracee;
 use std::fmt;
 use std::time::Duration;
 
 /// How long a survivor, or a process that must go on, may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
-/// An operation of more instructions than this is taken to be an endless loop.
-const ENDLESS: usize = 3_000_000;
 
 /// Who died, for the audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +17,17 @@ pub enum Role {
     Victim,
     /// The other one, if the play has one.
     Other,
+    /// The survivor that audited while another process still ran: it ends after that.
+    First,
+}
+
+/// Which survivor it is that audits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Survivor {
+    /// The one that audits while another process still runs.
+    First,
+    /// The one that audits, again, when nobody runs any more, and then verifies.
+    Last,
 }
 
 /// What is played. The closures run in processes of their own, forked from the stage.
@@ -30,9 +40,11 @@ pub struct Play<'a> {
     /// A second process: prepared first, it stands where its operation begins, and runs to its end when the victim sleeps, or
     /// was killed and audited.
     pub other: Option<&'a dyn Fn()>,
-    /// What the survivor does about the death of a process.
-    pub audit: &'a dyn Fn(Role),
-    /// Runs in the survivor after the audit: panics when something is wrong, gives what can be seen otherwise.
+    /// Makes the death of a process known, as far as the kernel does that for all at once.
+    pub died: &'a dyn Fn(Role),
+    /// What a survivor does about the death of a process.
+    pub audit: &'a dyn Fn(Survivor, Role),
+    /// Runs in the last survivor after the audit: panics when something is wrong, gives what can be seen otherwise.
     pub verify: &'a dyn Fn() -> String,
 }
 
@@ -56,7 +68,7 @@ pub enum Mode {
 /// A state that survivors could not cope with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bad {
-    /// The instruction, counted from the beginning of the operation; for two processes, one for each.
+    /// The instruction or store, counted from the beginning of the operation; for two processes, one for each.
     pub at: Vec<usize>,
     /// Its address, for `addr2line -e`.
     pub place: usize,
@@ -66,14 +78,14 @@ pub struct Bad {
 
 impl fmt::Display for Bad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "instruction {:?}, address {:#x}: {}", self.at, self.place, self.why)
+        write!(f, "at {:?}, address {:#x}: {}", self.at, self.place, self.why)
     }
 }
 
 /// What came of a sweep.
 #[derive(Clone, Debug, Default)]
 pub struct Sweep {
-    /// Instructions of the operation.
+    /// Instructions of the operation; its stores to shared memory, unless every instruction was a kill.
     pub instructions: usize,
     /// Kills.
     pub kills: usize,
@@ -111,56 +123,51 @@ pub fn sweep(play: &Play<'_>, mode: Mode) -> Result<Sweep, String> {
 
 fn sweep_from(play: &Play<'_>, mode: Mode) -> Result<Sweep, String> {
     let mut done = Sweep::default();
-    let mut other = play.other.map(Tracee::launch).transpose()?;
-    let mut live = Tracee::launch(play.victim)?;
+    let pace = if mode == Mode::Every { Pace::Instruction } else { Pace::CHANGES };
+    let mut other = play.other.map(|run| Tracee::launch(None, run)).transpose()?;
+    let mut live = Tracee::launch(pace.guard(play.memory), play.victim)?;
     let mut seen: Vec<(Verdict, Vec<usize>, usize)> = Vec::new();
-    let mut state = play.memory.save();
-    let mut judge_here = true;
+    let mut at = 0;
+    let mut ended = false;
     loop {
-        if judge_here {
-            let next = live.twin()?;
-            let place = live.place();
-            live.kill();
-            seen.push((judge(play, other.as_ref()), vec![done.instructions], place));
-            done.kills += 1;
-            play.memory.restore(&state);
-            live = next;
-            if mode == Mode::FirstBad && seen.last().is_some_and(|(verdict, ..)| verdict.is_err()) {
-                break;
-            }
-        }
-        let spare = if live.before_syscall()? { Some(live.twin()?) } else { None };
-        match live.step()? {
-            Step::Next => done.instructions += 1,
-            Step::End => break,
-            Step::Failed(why) => return Err(why),
-            Step::Asleep => {
-                let place = live.place();
-                live.kill();
-                let slept = play.memory.save();
-                seen.push((judge(play, other.as_ref()), vec![done.instructions], place));
-                done.kills += 1;
-                done.asleep += 1;
-                play.memory.restore(&slept);
-                let waker = other.take().ok_or("the victim sleeps, and there is nobody to wake it")?;
-                waker.finish(PATIENCE).map_err(|why| format!("the process that should wake the victim: {why}"))?;
-                live = spare.ok_or("asleep without a system call")?;
-            }
-        }
-        if done.instructions > ENDLESS {
-            return Err("the operation does not end".to_owned());
-        }
-        judge_here = mode == Mode::Every || !play.memory.same(&state);
-        if judge_here || done.instructions % 4096 == 0 {
-            state = play.memory.save();
-        }
-    }
-    if seen.last().is_none_or(|(_, at, _)| at[0] != done.instructions) && mode != Mode::FirstBad {
+        let state = play.memory.save();
+        let next = if ended { None } else { Some(live.twin()?) };
         let place = live.place();
         live.kill();
-        seen.push((judge(play, other.as_ref()), vec![done.instructions], place));
+        seen.push((judge(play, other.as_ref()), vec![at], place));
         done.kills += 1;
+        play.memory.restore(&state);
+        let Some(next) = next else { break };
+        if mode == Mode::FirstBad && seen.last().is_some_and(|(verdict, ..)| verdict.is_err()) {
+            break;
+        }
+        live = next;
+        loop {
+            match go(&live, pace, play.memory, &state, &mut at)? {
+                Went::On => break,
+                Went::End => {
+                    // Killed once more, complete: that is what `after` looks like.
+                    ended = true;
+                    break;
+                }
+                Went::Asleep(spare) => {
+                    let place = live.place();
+                    live.kill();
+                    seen.push((judge(play, other.as_ref()), vec![at], place));
+                    done.kills += 1;
+                    done.asleep += 1;
+                    play.memory.restore(&state);
+                    let waker = other.take().ok_or("the victim sleeps, and there is nobody to wake it")?;
+                    waker.finish(play.memory, PATIENCE).map_err(|why| format!("who should wake the victim: {why}"))?;
+                    live = spare;
+                    if !play.memory.same(&state) {
+                        break;
+                    }
+                }
+            }
+        }
     }
+    done.instructions = at;
     // What is seen before the first instruction and after the last is what may be seen in between.
     let ends = [seen.first(), seen.last()];
     done.views = ends.into_iter().flatten().filter_map(|(verdict, ..)| verdict.clone().ok()).collect();
@@ -183,31 +190,37 @@ pub(super) fn collect(seen: Vec<(Verdict, Vec<usize>, usize)>, allowed: &[String
 /// The victim is dead: audits, lets the other one finish, verifies.
 fn judge(play: &Play<'_>, other: Option<&Tracee>) -> Verdict {
     let Some(other) = other else {
-        return in_child(PATIENCE, || {
-            audit_twice(play, Role::Victim);
-            (play.verify)()
-        });
+        return last(play, &[Role::Victim]);
     };
     let other = other.twin()?;
-    other.start()?;
-    let audited = in_child(PATIENCE, || {
-        (play.audit)(Role::Victim);
-        String::new()
-    });
+    other.start(play.memory)?;
+    let audited = first(play, Role::Victim);
     other.finished(PATIENCE).map_err(|why| format!("the other process: {why}"))?;
     audited?;
     other.kill();
+    last(play, &[Role::Victim, Role::Other, Role::First])
+}
+
+/// An audit while others run.
+pub(super) fn first(play: &Play<'_>, dead: Role) -> Verdict {
     in_child(PATIENCE, || {
-        audit_twice(play, Role::Victim);
-        audit_twice(play, Role::Other);
-        (play.verify)()
+        (play.died)(dead);
+        (play.audit)(Survivor::First, dead);
+        String::new()
     })
 }
 
-/// An audit, and another one that must change nothing.
-pub(super) fn audit_twice(play: &Play<'_>, role: Role) {
-    (play.audit)(role);
-    let image: Image = play.memory.save();
-    (play.audit)(role);
-    assert!(play.memory.same(&image), "a second audit changed something:{}", play.memory.difference(&image));
+/// All are dead: each audit is made twice, and the second one must change nothing; then what can be seen.
+pub(super) fn last(play: &Play<'_>, dead: &[Role]) -> Verdict {
+    in_child(PATIENCE, || {
+        dead.iter().for_each(|role| (play.died)(*role));
+        for role in dead {
+            (play.audit)(Survivor::Last, *role);
+            let image: Image = play.memory.save();
+            (play.died)(*role);
+            (play.audit)(Survivor::Last, *role);
+            assert!(play.memory.same(&image), "a second audit changes something:{}", play.memory.difference(&image));
+        }
+        (play.verify)()
+    })
 }

@@ -1,10 +1,15 @@
 //! A process under ptrace that is stepped, doubled and killed.
 
 use super::arch::{self, Instruction};
+use super::memory::Memory;
 use super::stage::{self, Change};
+use std::cell::Cell;
 use std::io;
 use std::ptr;
 use std::time::Duration;
+
+/// Like `PTRACE_CONT`, but stops before each system call, which is not made. Not in `libc` for every machine.
+const PTRACE_SYSEMU: u32 = 31;
 
 /// After this long in a system call, a victim whose state is `S` is taken to be asleep.
 const NAP: Duration = Duration::from_millis(2);
@@ -15,10 +20,26 @@ unsafe extern "C" {
     fn offspring_killer_syscall();
 }
 
+thread_local! {
+    /// What is to be made read-only when the operation begins, in a victim.
+    static GUARDED: Cell<Option<Memory>> = const { Cell::new(None) };
+}
+
+/// What a victim does just before its operation begins.
+pub(super) fn at_begin() {
+    if let Some(memory) = GUARDED.take() {
+        memory.guard();
+        // Freeing it would be done by an allocator that the operation uses, too.
+        std::mem::forget(memory);
+    }
+}
+
 /// A stopped process; killed when it is dropped.
 #[derive(Debug)]
 pub(super) struct Tracee {
     pid: i32,
+    /// Whether its shared memory is read-only.
+    guarded: bool,
 }
 
 /// What one step came to.
@@ -34,15 +55,30 @@ pub(super) enum Step {
     Failed(String),
 }
 
+/// How far [`Tracee::advance`] came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Advance {
+    /// Just after a store to memory that counts.
+    Stored,
+    /// Just before a system call.
+    Syscall,
+    /// The operation is complete.
+    End,
+    /// It died or got a signal of its own.
+    Failed(String),
+}
+
 impl Tracee {
-    /// Forks a process that runs `run`, and lets it go up to where the operation begins.
-    pub(super) fn launch(run: impl FnOnce()) -> Result<Tracee, String> {
+    /// Forks a process that runs `run`, and lets it go up to where the operation begins. With `guarded`, that memory is
+    /// read-only from there on, for [`advance`](Tracee::advance).
+    pub(super) fn launch(guarded: Option<&Memory>, run: impl FnOnce()) -> Result<Tracee, String> {
         let pid = stage::fork(|| {
+            GUARDED.set(guarded.cloned());
             request(libc::PTRACE_TRACEME, 0, 0, 0).expect("to be traced");
             run();
             0
         });
-        let tracee = Tracee { pid };
+        let tracee = Tracee { pid, guarded: guarded.is_some() };
         tracee.run_to(offspring_killer_begin as *const () as usize, Duration::from_secs(20))?;
         let options = libc::PTRACE_O_EXITKILL | libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACECLONE;
         request(libc::PTRACE_SETOPTIONS, pid, 0, options as usize)?;
@@ -52,36 +88,95 @@ impl Tracee {
     /// Another process at the same instruction, with the same registers and a copy of its private memory.
     pub(super) fn twin(&self) -> Result<Tracee, String> {
         let here = self.registers()?;
-        let mut call = here;
         let tid = tid_address();
         let flags = libc::CLONE_PARENT | libc::SIGCHLD | if tid == 0 { 0 } else { libc::CLONE_CHILD_SETTID };
-        arch::set_syscall(&mut call, libc::SYS_clone, arch::clone_args(flags as u64, tid));
-        arch::set_pc(&mut call, offspring_killer_syscall as *const () as usize);
-        self.set_registers(&call)?;
-        self.resume(libc::PTRACE_CONT)?;
+        self.enter(&here, libc::SYS_clone, arch::clone_args(flags as u64, tid))?;
         match stage::wait(self.pid, None) {
             Some(Change::Stopped(libc::SIGTRAP, event)) if event != 0 => {}
             other => return Err(format!("no twin: {other:?}")),
         }
         let mut pid: libc::c_ulong = 0;
         request(libc::PTRACE_GETEVENTMSG, self.pid, 0, &raw mut pid as usize)?;
-        let twin = Tracee { pid: pid as i32 };
+        let twin = Tracee { pid: pid as i32, guarded: self.guarded };
         // It begins with a SIGSTOP, which is never delivered: each resumption passes no signal on.
         match stage::wait(twin.pid, None) {
             Some(Change::Stopped(libc::SIGSTOP, _)) => {}
             other => return Err(format!("the twin does not stop: {other:?}")),
         }
         self.resume(libc::PTRACE_CONT)?;
+        self.leave(here)?;
+        let mut there = here;
+        arch::set_pc(&mut there, arch::pc(&here));
+        twin.set_registers(&there)?;
+        Ok(twin)
+    }
+
+    /// Makes it do a system call of the killer's choice.
+    fn enter(&self, here: &libc::user_regs_struct, number: i64, args: [u64; 5]) -> Result<(), String> {
+        let mut call = *here;
+        arch::set_syscall(&mut call, number, args);
+        arch::set_pc(&mut call, offspring_killer_syscall as *const () as usize);
+        self.set_registers(&call)?;
+        self.resume(libc::PTRACE_CONT)
+    }
+
+    /// After the system call: back to where it was.
+    fn leave(&self, mut here: libc::user_regs_struct) -> Result<(), String> {
         match stage::wait(self.pid, None) {
             Some(Change::Stopped(libc::SIGTRAP, 0)) => {}
-            other => return Err(format!("after the twin: {other:?}")),
+            other => return Err(format!("after a system call of the killer: {other:?}")),
         }
-        let mut here = here;
         let pc = arch::pc(&here);
         arch::set_pc(&mut here, pc);
-        self.set_registers(&here)?;
-        twin.set_registers(&here)?;
-        Ok(twin)
+        self.set_registers(&here)
+    }
+
+    /// Runs on to just after the next store to memory that counts, or to just before the next system call, and says which.
+    ///
+    /// The memory was made read-only when the operation began, so no instruction but the storing one has to be stepped.
+    pub(super) fn advance(&self, memory: &Memory) -> Result<Advance, String> {
+        if self.at_end()? {
+            return Ok(Advance::End);
+        }
+        self.resume(PTRACE_SYSEMU)?;
+        match stage::wait(self.pid, Some(Duration::from_secs(20))) {
+            Some(Change::Stopped(libc::SIGTRAP, 0)) => {
+                let mut regs = self.registers()?;
+                let pc = arch::pc(&regs);
+                if pc.wrapping_sub(arch::AFTER_BREAKPOINT) == offspring_killer_end as *const () as usize {
+                    self.jump(pc.wrapping_sub(arch::AFTER_BREAKPOINT))?;
+                    return Ok(Advance::End);
+                }
+                arch::undo_syscall_entry(&mut regs);
+                self.set_registers(&regs)?;
+                Ok(Advance::Syscall)
+            }
+            Some(Change::Stopped(libc::SIGSEGV, 0)) => {
+                // SAFETY: plain data; the kernel fills it.
+                let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+                request(libc::PTRACE_GETSIGINFO, self.pid, 0, &raw mut info as usize)?;
+                // SAFETY: a SIGSEGV carries an address.
+                let address = unsafe { info.si_addr() } as usize;
+                let Some(range) = memory.guarded(address) else {
+                    return Ok(Advance::Failed(format!("a fault at {address:#x}, place {:#x}", self.place())));
+                };
+                self.protect(range, libc::PROT_READ | libc::PROT_WRITE)?;
+                self.resume(libc::PTRACE_SINGLESTEP)?;
+                let stepped = self.stepped(stage::wait(self.pid, None))?;
+                self.protect(range, libc::PROT_READ)?;
+                match stepped {
+                    Step::Failed(why) => Ok(Advance::Failed(why)),
+                    _ => Ok(Advance::Stored),
+                }
+            }
+            other => Ok(Advance::Failed(format!("{other:?} at {:#x}", self.place()))),
+        }
+    }
+
+    fn protect(&self, (start, len): (usize, usize), protection: i32) -> Result<(), String> {
+        let here = self.registers()?;
+        self.enter(&here, libc::SYS_mprotect, [start as u64, len as u64, protection as u64, 0, 0])?;
+        self.leave(here)
     }
 
     /// One instruction.
@@ -125,16 +220,21 @@ impl Tracee {
     }
 
     /// Runs on without steps to the end of the operation.
-    pub(super) fn finish(&self, limit: Duration) -> Result<(), String> {
+    pub(super) fn finish(&self, memory: &Memory, limit: Duration) -> Result<(), String> {
         if self.at_end()? {
             return Ok(());
         }
-        self.start()?;
+        self.start(memory)?;
         self.finished(limit)
     }
 
     /// Lets it run on; [`finished`](Tracee::finished) waits for it.
-    pub(super) fn start(&self) -> Result<(), String> {
+    pub(super) fn start(&self, memory: &Memory) -> Result<(), String> {
+        if self.guarded {
+            for range in memory.guards() {
+                self.protect(*range, libc::PROT_READ | libc::PROT_WRITE)?;
+            }
+        }
         self.resume(libc::PTRACE_CONT)
     }
 

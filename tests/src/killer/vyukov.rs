@@ -88,7 +88,10 @@ pub fn control(mode: Mode) -> Result<(Sweep, Sweep), String> {
     ring.push(10);
     ring.push(11);
     let play = |victim: &dyn Fn()| {
-        sweep(&Play { memory: &memory, victim, other: None, audit: &|_| {}, verify: &|| ring.verify() }, mode)
+        sweep(
+            &Play { memory: &memory, victim, other: None, died: &|_| {}, audit: &|_, _| {}, verify: &|| ring.verify() },
+            mode,
+        )
     };
     let push = play(&|| assert!(stepped(|| ring.push(12))))?;
     let pop = play(&|| assert_eq!(stepped(|| ring.pop()), Some(10)))?;

@@ -1,0 +1,94 @@
+//! Slots of processes, records of threads, the lock of the granules.
+
+use super::{Row, Scene};
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "reserve a slot",
+        covers: &["Slots::reserve"],
+        mutants: &[5],
+        scene: |stage| {
+            let (victim, other) = (stage.victim, stage.other);
+            Scene::of(move || victim.reserve().unwrap()).rival(move || other.reserve().unwrap())
+        },
+    },
+    Row {
+        name: "release a slot",
+        covers: &["Slots::release"],
+        mutants: &[],
+        scene: |stage| {
+            let victim = stage.victim;
+            let child = victim.reserve().unwrap();
+            victim.set_dead(child);
+            victim.audit(child, false).unwrap();
+            Scene::of(move || victim.release(child))
+        },
+    },
+    Row {
+        name: "write a note over another",
+        covers: &["Slots::write_note"],
+        mutants: &[],
+        scene: |stage| {
+            let (victim, last) = (stage.victim, stage.last);
+            victim.write_note(victim.me(), 1, b"first");
+            Scene::of(move || victim.write_note(victim.me(), 2, b"a longer one")).view(move || {
+                // A note half-written is none; never is it a mixture.
+                match last.read_note(victim.me()) {
+                    None => "a note or none".to_owned(),
+                    Some((1, text)) if text == b"first" => "a note or none".to_owned(),
+                    Some((2, text)) if text == b"a longer one" => "a note or none".to_owned(),
+                    other => format!("{other:?}"),
+                }
+            })
+        },
+    },
+    Row {
+        name: "claim a thread record",
+        covers: &["Arena::thread"],
+        mutants: &[],
+        scene: |stage| {
+            let (victim, other) = (stage.victim, stage.other);
+            victim.return_thread();
+            other.return_thread();
+            Scene::of(move || victim.claim_thread().unwrap()).rival(move || other.claim_thread().unwrap())
+        },
+    },
+    Row {
+        name: "return a thread record",
+        covers: &["Claim::drop"],
+        mutants: &[],
+        scene: |stage| {
+            let victim = stage.victim;
+            Scene::of(move || victim.return_thread())
+        },
+    },
+    Row {
+        name: "lock and unlock, free",
+        covers: &["OwnerLock::lock", "OwnerLock::unlock"],
+        mutants: &[],
+        scene: |stage| {
+            let (victim, other) = (stage.victim, stage.other);
+            Scene::of(move || drop(victim.lock_granules().unwrap())).rival(move || drop(other.lock_granules().unwrap()))
+        },
+    },
+    Row {
+        name: "lock, held by another",
+        covers: &["OwnerLock::lock"],
+        mutants: &[],
+        scene: |stage| {
+            let (victim, other) = (stage.victim, stage.other);
+            Scene::of(move || drop(victim.lock_granules().unwrap())).holder(move || other.lock_granules().unwrap())
+        },
+    },
+    Row {
+        name: "lock, held by a dead process",
+        covers: &["OwnerLock::take_over"],
+        mutants: &[],
+        scene: |stage| {
+            let (victim, other) = (stage.victim, stage.other);
+            std::mem::forget(other.lock_granules().unwrap());
+            stage.root.set_dead(other.me());
+            Scene::of(move || drop(victim.lock_granules().unwrap()))
+        },
+    },
+];

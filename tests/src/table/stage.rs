@@ -1,0 +1,202 @@
+//! The setting of every row: an arena with a few members, all of them in one process until it forks.
+#![allow(unsafe_code)]
+
+use crate::killer::{Memory, Region, Role, Survivor, stepped};
+use offspring::testing::{Arena, Block, Member, Refused};
+use std::cell::Cell;
+use std::fmt;
+
+/// What the arena may use: enough for every state, and soon exhausted when the last survivor tries what is left.
+const BUDGET: u64 = 3 << 20;
+
+/// An arena and its members.
+#[derive(Debug)]
+pub struct Stage {
+    /// All that they share.
+    pub memory: Memory,
+    /// The first process of the family, which does nothing itself.
+    pub root: Arena,
+    /// The one that is killed.
+    pub victim: Arena,
+    /// Its rival, or the holder of what it wants, or its auditor.
+    pub other: Arena,
+    /// The survivor that audits while another process still runs.
+    pub first: Arena,
+    /// The survivor that audits and verifies when nobody runs any more.
+    pub last: Arena,
+}
+
+/// What is done on a stage.
+pub struct Scene {
+    pub(super) victim: Box<dyn Fn()>,
+    pub(super) rival: Option<Box<dyn Fn()>>,
+    pub(super) holder: Option<Box<dyn Fn()>>,
+    pub(super) view: Box<dyn Fn() -> String>,
+    pub(super) quarantine: bool,
+}
+
+impl fmt::Debug for Scene {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scene").field("quarantine", &self.quarantine).finish_non_exhaustive()
+    }
+}
+
+impl Scene {
+    /// The victim does `operation`.
+    pub(super) fn of<T: 'static>(operation: impl Fn() -> T + 'static) -> Scene {
+        let victim = Box::new(act(operation));
+        Scene { victim, rival: None, holder: None, view: Box::new(String::new), quarantine: false }
+    }
+
+    /// Somebody else does `operation` at the same time.
+    pub(super) fn rival<T: 'static>(self, operation: impl Fn() -> T + 'static) -> Scene {
+        Scene { rival: Some(Box::new(act(operation))), ..self }
+    }
+
+    /// Somebody else has what the victim waits for, and gives it back by dropping what `take` returned.
+    pub(super) fn holder<T: 'static>(self, take: impl Fn() -> T + 'static) -> Scene {
+        let give_back = move || {
+            let taken = take();
+            stepped(move || drop(taken));
+        };
+        Scene { holder: Some(Box::new(give_back)), ..self }
+    }
+
+    /// What the last survivor sees besides the ledger.
+    pub(super) fn view(self, view: impl Fn() -> String + 'static) -> Scene {
+        Scene { view: Box::new(view), ..self }
+    }
+
+    /// The dead died of a fault of memory.
+    pub(super) fn quarantine(self) -> Scene {
+        Scene { quarantine: true, ..self }
+    }
+}
+
+/// The operation in the killer's hands; what it gives is kept, as its holder is going to be killed with it.
+fn act<T>(operation: impl Fn() -> T) -> impl Fn() {
+    move || std::mem::forget(stepped(&operation))
+}
+
+/// A value that an operation consumes. Every fork of the stage has its own.
+pub(super) fn once<T>(value: T) -> impl Fn() -> T {
+    let value = Cell::new(Some(value));
+    move || value.take().expect("an operation runs once in a process")
+}
+
+impl Stage {
+    /// An arena with its members, nothing in it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory.
+    pub fn new() -> Result<Stage, String> {
+        Stage::build().map_err(|refused| refused.text)
+    }
+
+    fn build() -> Result<Stage, Refused> {
+        let root = Arena::create_stage(Arena::LEN_MIN, BUDGET)?;
+        let member = || -> Result<Arena, Refused> {
+            let member = root.join_stage(root.reserve()?)?;
+            member.claim_thread()?;
+            Ok(member)
+        };
+        let (victim, other, first, last) = (member()?, member()?, member()?, member()?);
+        let (start, len, payload) = root.mapping();
+        let region = |from: usize, to: usize, counts| Region {
+            // SAFETY: both ends are within the mapping.
+            start: unsafe { start.add(from) },
+            len: to - from,
+            fd: root.fds().0,
+            offset: from as u64,
+            counts,
+        };
+        // SAFETY: the mapping is never unmapped, and forks of a stage keep it.
+        let mut memory = unsafe { Memory::new(vec![region(0, payload, true), region(payload, len, false)]) };
+        for member in [victim, other, first, last] {
+            let (start, _, payload) = member.mapping();
+            memory.also_at(start, payload);
+        }
+        Ok(Stage { memory, root, victim, other, first, last })
+    }
+
+    fn member(&self, role: Role) -> Member {
+        match role {
+            Role::Victim => self.victim.me(),
+            Role::Other => self.other.me(),
+            Role::First => self.first.me(),
+        }
+    }
+
+    pub(super) fn died(&self, role: Role) {
+        self.last.set_dead(self.member(role));
+    }
+
+    pub(super) fn audit(&self, by: Survivor, dead: Role, quarantine: bool) {
+        let by = if by == Survivor::First { self.first } else { self.last };
+        // Only the victim did what may have spoiled memory.
+        by.audit(self.member(dead), quarantine && dead == Role::Victim).expect("an audit");
+    }
+
+    /// What the auditor does that is itself stepped.
+    pub(super) fn audit_as_other(&self, quarantine: bool) {
+        stepped(|| {
+            self.other.set_dead(self.victim.me());
+            self.other.audit(self.victim.me(), quarantine)
+        })
+        .expect("an audit");
+    }
+
+    /// What the last survivor finds: the metadata agrees with itself, all that is free can be had, and nothing twice.
+    pub(super) fn verify(&self, view: &dyn Fn() -> String) -> String {
+        let consistent = |when: &str| {
+            if let Err(why) = self.last.check_metadata() {
+                panic!("{when}: {why}");
+            }
+        };
+        consistent("after the audit");
+        let seen = format!("{} {}", ledger(self.last), view());
+        let before = ledger(self.last);
+        let large = exhaust(self.last, 1 << 16);
+        let small = exhaust(self.last, 700);
+        let tiny = exhaust(self.last, 64);
+        consistent("after everything was allocated and freed");
+        let after = ledger(self.last);
+        // Spans may have been made, or found empty, meanwhile; blocks and members may not.
+        let rest = |ledger: &str| ledger.split_once(" granules").map(|(rest, _)| rest.to_owned());
+        assert_eq!(rest(&before), rest(&after), "allocating and freeing everything");
+        format!("{seen} room for {large}, {small} and {tiny}")
+    }
+}
+
+/// The part of the ledger that must be as before or after. How much of the free memory is warm is nobody's concern.
+fn ledger(arena: Arena) -> String {
+    let it = arena.ledger();
+    format!(
+        "{} blocks of {} bytes, {} processes, {} threads, granules {}",
+        it.blocks, it.bytes, it.processes, it.threads, it.granule_bytes
+    )
+}
+
+/// Allocates blocks of `len` bytes until there are no more, writes to all, finds in all what was written, frees all: how many.
+fn exhaust(arena: Arena, len: usize) -> usize {
+    let mut blocks: Vec<Block> = Vec::new();
+    while let Ok(block) = arena.alloc(len) {
+        let mark = blocks.len() as u64 + 1;
+        // SAFETY: the block is ours, at least 64 bytes long, and aligned to that.
+        unsafe { block.as_ptr().cast::<u64>().write(mark) };
+        // SAFETY: as above; the last word of the block.
+        unsafe { block.as_ptr().add(block.capacity() - 8).cast::<u64>().write(mark) };
+        blocks.push(block);
+        assert!(blocks.len() < 100_000, "the budget does not hold");
+    }
+    for (at, block) in blocks.iter().enumerate() {
+        let mark = at as u64 + 1;
+        // SAFETY: as above.
+        let found = unsafe {
+            (block.as_ptr().cast::<u64>().read(), block.as_ptr().add(block.capacity() - 8).cast::<u64>().read())
+        };
+        assert_eq!(found, (mark, mark), "block {at} of {len} bytes was given out twice");
+    }
+    blocks.len()
+}

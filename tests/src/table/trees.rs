@@ -1,0 +1,92 @@
+//! Blocks that belong to blocks.
+
+use super::stage::once;
+use super::{Row, Scene, Stage};
+use offspring::testing::Block;
+
+const LARGE: usize = 100_000;
+
+/// A block of the other process, and its id.
+fn parent(stage: &Stage) -> (Block, u64) {
+    let parent = stage.other.alloc(LARGE).unwrap();
+    let id = parent.id();
+    (parent, id)
+}
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "adopt_into, parent held by another",
+        covers: &["Block::adopt_into"],
+        mutants: &[4],
+        scene: |stage| {
+            let (parent, id) = parent(stage);
+            std::mem::forget(parent);
+            let block = once(stage.victim.alloc(LARGE).unwrap());
+            let rival = once(stage.other.alloc(LARGE).unwrap());
+            Scene::of(move || block().adopt_into(id).unwrap()).rival(move || rival().adopt_into(id).unwrap())
+        },
+    },
+    Row {
+        name: "adopt_into, parent has a child",
+        covers: &["Block::adopt_into"],
+        mutants: &[4],
+        scene: |stage| {
+            let (parent, id) = parent(stage);
+            std::mem::forget(parent);
+            stage.other.alloc(LARGE).unwrap().adopt_into(id).unwrap();
+            let block = once(stage.victim.alloc(LARGE).unwrap());
+            Scene::of(move || block().adopt_into(id).unwrap())
+        },
+    },
+    Row {
+        name: "adopt_into, while the parent is freed",
+        covers: &["Block::adopt_into", "Block::drop"],
+        mutants: &[],
+        scene: |stage| {
+            let (parent, id) = parent(stage);
+            let parent = once(parent);
+            stage.other.alloc(LARGE).unwrap().adopt_into(id).unwrap();
+            let block = once(stage.victim.alloc(LARGE).unwrap());
+            Scene::of(move || block().adopt_into(id)).rival(move || drop(parent()))
+        },
+    },
+    Row {
+        name: "adopt_into, parent gone",
+        covers: &["Block::adopt_into"],
+        mutants: &[],
+        scene: |stage| {
+            let (parent, id) = parent(stage);
+            drop(parent);
+            let block = once(stage.victim.alloc(LARGE).unwrap());
+            Scene::of(move || assert!(block().adopt_into(id).is_err()))
+        },
+    },
+    Row {
+        name: "free a parent of three, one of which has a child",
+        covers: &["Block::drop"],
+        mutants: &[7],
+        scene: |stage| {
+            let root = stage.victim.alloc(LARGE).unwrap();
+            for at in 0..3 {
+                let child = stage.other.alloc(LARGE).unwrap();
+                if at == 1 {
+                    stage.victim.alloc(LARGE).unwrap().adopt_into(child.id()).unwrap();
+                }
+                child.adopt_into(root.id()).unwrap();
+            }
+            let root = once(root);
+            Scene::of(move || drop(root()))
+        },
+    },
+    Row {
+        name: "die of a fault with a parent in hand",
+        covers: &["Arena::audit"],
+        mutants: &[],
+        scene: |stage| {
+            let root = stage.victim.alloc(LARGE).unwrap();
+            stage.other.alloc(LARGE).unwrap().adopt_into(root.id()).unwrap();
+            let root = once(root);
+            Scene::of(move || drop(root())).quarantine()
+        },
+    },
+];
