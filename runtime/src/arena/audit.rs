@@ -50,7 +50,7 @@ impl Arena {
                 }
             }
         }
-        self.recover_granules(dead)?;
+        self.recover_granules()?;
         self.audit_threads(dead, |record| {
             if let Some(word) = self.map.word(record.intent.load(Ordering::Acquire)) {
                 futex::wake_all(word);

@@ -15,6 +15,9 @@ pub enum Fate {
     BothDie,
 }
 
+/// In the end all are dead but the last survivor, whatever happened before: so what it sees can be compared.
+const EVERYBODY: [Role; 3] = [Role::Victim, Role::Other, Role::First];
+
 /// Steps two processes through their operations, interleaved: for each state i of the victim and each state j that the other
 /// reaches while the victim stands at i, each of `fates`.
 ///
@@ -163,8 +166,7 @@ fn end(play: &Play<'_>, fate: Fate, victim: Option<&Tracee>, other: &Tracee, asl
             survive(play, Role::Other, &victim, "the victim", false)?;
         }
     }
-    let dead = [Role::Victim, Role::Other, Role::First];
-    last(play, if fate == Fate::BothDie { &dead[..2] } else { &dead })
+    last(play, &EVERYBODY)
 }
 
 /// `dead` was killed: its audit, and `living` must come to its end, whichever of the two is first. One that stands where it
@@ -204,7 +206,7 @@ fn serial_views(play: &Play<'_>, victim: &Tracee, other: &Tracee, dead_first: bo
             tracee.finish(play.memory, PATIENCE)?;
         }
         drop((one, two));
-        let view = last(play, &[Role::Victim, Role::Other]);
+        let view = last(play, &EVERYBODY);
         play.memory.restore(&start);
         views.push(view.map_err(|why| format!("{order:?}, one after the other: {why}"))?);
     }

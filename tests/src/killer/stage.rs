@@ -95,8 +95,13 @@ pub(super) fn wait_going(pid: i32, limit: Duration) -> Option<Change> {
 /// A process that sleeps for so long without a single switch has nobody to wake it: all others here are done or stopped.
 const STUCK: Duration = Duration::from_millis(400);
 
-/// SIGKILL, and the zombie is reaped.
+/// SIGKILL, and the zombie is reaped. Nothing for one that has ended by itself and was seen to.
 pub(super) fn kill_and_reap(pid: i32) {
+    let mut status = 0;
+    // SAFETY: `status` is writable.
+    if unsafe { libc::waitpid(pid, &mut status, libc::__WALL | libc::WNOHANG) } != 0 {
+        return;
+    }
     // SAFETY: `pid` is an unreaped child of this process, so the number is its.
     unsafe { libc::kill(pid, libc::SIGKILL) };
     while matches!(wait(pid, None), Some(Change::Stopped(..))) {}

@@ -181,7 +181,12 @@ pub(super) type Verdict = Result<String, String>;
 pub(super) fn collect(seen: Vec<(Verdict, Vec<usize>, usize)>, allowed: &[String]) -> Vec<Bad> {
     let bad = seen.into_iter().filter_map(|(verdict, at, place)| match verdict {
         Ok(view) if allowed.contains(&view) => None,
-        Ok(view) => Some(Bad { at, place, why: format!("neither before nor after: {view}, allowed {allowed:?}") }),
+        Ok(view) => {
+            let mut allowed = allowed.to_vec();
+            allowed.sort();
+            allowed.dedup();
+            Some(Bad { at, place, why: format!("seen: {view}; may be seen: {}", allowed.join(" | ")) })
+        }
         Err(why) => Some(Bad { at, place, why }),
     });
     bad.collect()

@@ -1,5 +1,6 @@
 //! Slots of processes, records of threads, the lock of the granules.
 
+use super::stage::free_slots;
 use super::{Row, Scene};
 
 pub(super) const ROWS: &[Row] = &[
@@ -8,8 +9,10 @@ pub(super) const ROWS: &[Row] = &[
         covers: &["Slots::reserve"],
         mutants: &[5],
         scene: |stage| {
-            let (victim, other) = (stage.victim, stage.other);
-            Scene::of(move || victim.reserve().unwrap()).rival(move || other.reserve().unwrap())
+            let (victim, other, last) = (stage.victim, stage.other, stage.last);
+            Scene::of(move || victim.reserve().unwrap())
+                .rival(move || other.reserve().unwrap())
+                .view(move || format!("{} slots free", free_slots(last)))
         },
     },
     Row {
@@ -17,11 +20,11 @@ pub(super) const ROWS: &[Row] = &[
         covers: &["Slots::release"],
         mutants: &[],
         scene: |stage| {
-            let victim = stage.victim;
+            let (victim, last) = (stage.victim, stage.last);
             let child = victim.reserve().unwrap();
             victim.set_dead(child);
             victim.audit(child, false).unwrap();
-            Scene::of(move || victim.release(child))
+            Scene::of(move || victim.release(child)).view(move || format!("{} slots free", free_slots(last)))
         },
     },
     Row {
@@ -85,9 +88,9 @@ pub(super) const ROWS: &[Row] = &[
         covers: &["OwnerLock::take_over"],
         mutants: &[],
         scene: |stage| {
-            let (victim, other) = (stage.victim, stage.other);
-            std::mem::forget(other.lock_granules().unwrap());
-            stage.root.set_dead(other.me());
+            let (victim, dead) = (stage.victim, stage.bystander());
+            std::mem::forget(dead.lock_granules().unwrap());
+            stage.root.set_dead(dead.me());
             Scene::of(move || drop(victim.lock_granules().unwrap()))
         },
     },

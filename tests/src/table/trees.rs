@@ -23,7 +23,8 @@ pub(super) const ROWS: &[Row] = &[
             std::mem::forget(parent);
             let block = once(stage.victim.alloc(LARGE).unwrap());
             let rival = once(stage.other.alloc(LARGE).unwrap());
-            Scene::of(move || block().adopt_into(id).unwrap()).rival(move || rival().adopt_into(id).unwrap())
+            // The parent goes with its holder, which may be killed meanwhile.
+            Scene::of(move || block().adopt_into(id)).rival(move || rival().adopt_into(id))
         },
     },
     Row {
