@@ -135,7 +135,7 @@ impl Arena {
             let other = BlockId::from_raw(hold.other.load(Ordering::Acquire));
             let done = match (BlockId::from_raw(hold.block.load(Ordering::Acquire)), other) {
                 (None, _) => true,
-                (Some(id), Some(parent)) if !self.is_closed(id) => {
+                (Some(id), Some(parent)) if !self.is_being_freed(id) => {
                     let settled = self.settle_adoption((self.me.slot(), index), id, parent, self.me);
                     matches!(settled, Ok(Settled::Done))
                 }
@@ -149,8 +149,11 @@ impl Arena {
         }
     }
 
-    fn is_closed(&self, id: BlockId) -> bool {
-        self.locate(id.pos())
-            .is_some_and(|found| Children::from_raw(found.header.children.load(Ordering::Acquire)).is_closed())
+    /// Whether its holder was freeing the block. The chain of a child is closed by whoever frees the parent: that says nothing.
+    fn is_being_freed(&self, id: BlockId) -> bool {
+        self.locate(id.pos()).is_some_and(|found| {
+            found.state().stage == Stage::Held
+                && Children::from_raw(found.header.children.load(Ordering::Acquire)).is_closed()
+        })
     }
 }
