@@ -11,7 +11,7 @@ use super::cache::{self, Ready};
 use super::class::{blocks_of_class, class_of, size_of_class};
 use super::granule::{Kind, Purpose};
 use super::header::{Children, Stage, State};
-use super::id::{BlockId, Owner, Pos};
+use super::id::{BlockId, Pos};
 use super::layout::{GRANULE, GRANULE_SHIFT, Header};
 use super::local::lock;
 use super::small::{Small, next_generation};
@@ -251,11 +251,6 @@ impl Block {
     pub(crate) fn as_ptr(&self) -> *mut u8 {
         // SAFETY: the position is in the mapping, as it was when the block was made.
         unsafe { self.arena.map.base().add(self.id.pos() as usize).as_ptr() }
-    }
-
-    /// The process that holds it: this one.
-    pub(crate) fn holder(&self) -> Owner {
-        self.arena.me
     }
 
     /// Hands the block over as a child of `parent`, which somebody else may hold; freed with it. Fails, and frees this

@@ -109,8 +109,9 @@ pub(crate) fn create_stage(len: usize, budget: u64) -> Result<&'static Arena, Ar
 }
 
 fn create_in(len: usize, budget: u64, habitat: Habitat) -> Result<&'static Arena, ArenaError> {
-    let memfd = mem::memfd(c"offspring").map_err(ArenaError::io("creating the family's shared memory"))?;
-    let locks = mem::memfd(c"offspring-locks").map_err(ArenaError::io("creating the family's liveness locks"))?;
+    let memfd = mem::memfd(c"offspring").map_err(needs("creating the family's shared memory", "memfd_create"))?;
+    let locks =
+        mem::memfd(c"offspring-locks").map_err(needs("creating the family's liveness locks", "memfd_create"))?;
     let (base, layout) = map_what_fits(&memfd, len)?;
     mem::seal_len(memfd.as_fd()).map_err(ArenaError::io("sealing the family's shared memory"))?;
     let id = random();
@@ -199,8 +200,8 @@ fn join(map: Map, fds: ArenaFds, me: Owner, habitat: Habitat) -> Result<&'static
     let here = match habitat {
         Habitat::Process => {
             // SAFETY: as above.
-            unsafe { mem::advise(map.base(), len, Advice::DontFork) }.map_err(ArenaError::io(CONTEXT))?;
-            let page = mem::map_wiped_on_fork(4096).map_err(ArenaError::io(CONTEXT))?;
+            unsafe { mem::advise(map.base(), len, Advice::DontFork) }.map_err(needs(CONTEXT, "MADV_DONTFORK"))?;
+            let page = mem::map_wiped_on_fork(4096).map_err(needs(CONTEXT, "MADV_WIPEONFORK (Linux 4.14)"))?;
             // SAFETY: a fresh private page, aligned, zeroed, never unmapped; nobody else knows it.
             unsafe { page.cast::<AtomicU32>().as_ref() }
         }
@@ -224,6 +225,14 @@ fn join(map: Map, fds: ArenaFds, me: Owner, habitat: Habitat) -> Result<&'static
         arena.hold_liveness(me)?;
     }
     Ok(arena)
+}
+
+/// For `map_err`: the call failed while doing `context`, perhaps because the system does not know it.
+fn needs(context: &'static str, what: &'static str) -> impl FnOnce(std::io::Error) -> ArenaError {
+    move |source| match source.raw_os_error() {
+        Some(libc::ENOSYS | libc::EINVAL) => ArenaError::Unsupported { what },
+        _ => ArenaError::Io { context, source },
+    }
 }
 
 /// A number that no two families share.

@@ -8,9 +8,12 @@ use crate::ErrorKind;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum ArenaError {
-    /// The budget would be exceeded, or a table is full.
+    /// The budget would be exceeded, or the mapping is full.
     #[error("out of shared memory: {needed} bytes needed, {used} of the budget of {budget} bytes are in use")]
     OutOfMemory { needed: u64, used: u64, budget: u64 },
+    /// The hold table of this process is full.
+    #[error("a process can hold {limit} blocks of shared memory at a time, and this one does")]
+    TooManyBlocks { limit: usize },
     /// All 1,024 process slots are taken.
     #[error("a family can have 1,024 processes at a time, and all of them are in use")]
     TooManyProcesses,
@@ -37,7 +40,7 @@ impl ArenaError {
     /// The kind of this failure.
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            ArenaError::OutOfMemory { .. } => ErrorKind::OutOfMemory,
+            ArenaError::OutOfMemory { .. } | ArenaError::TooManyBlocks { .. } => ErrorKind::OutOfMemory,
             ArenaError::TooManyProcesses | ArenaError::TooManyThreads => ErrorKind::Limit,
             ArenaError::Forked => ErrorKind::Unsupported,
             ArenaError::Foreign { .. } => ErrorKind::InvalidInput,

@@ -37,7 +37,7 @@ impl HoldList {
     fn grow(&mut self, arena: &Arena) -> Result<u32, ArenaError> {
         let capacity = arena.map.layout.holds_each as u32;
         if self.next >= capacity {
-            return Err(arena.out_of_memory(0));
+            return Err(ArenaError::TooManyBlocks { limit: capacity as usize });
         }
         let index = self.next;
         self.next = (index + BATCH).min(capacity);

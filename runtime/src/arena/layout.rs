@@ -24,7 +24,7 @@ pub(crate) const NOTE_TEXT: usize = 4096 - 64;
 /// The longest mapping: what a [`super::BlockId`] can name.
 pub(crate) const LEN_MAX: usize = 1 << 40;
 /// The shortest mapping worth having.
-pub(crate) const LEN_MIN: usize = 128 << 20;
+pub(crate) const LEN_MIN: usize = 256 << 20;
 
 /// The first bytes of the mapping.
 #[repr(C, align(64))]
@@ -163,12 +163,6 @@ pub(crate) struct Section<T> {
     element: PhantomData<fn() -> T>,
 }
 
-impl<T> Section<T> {
-    pub(crate) fn count(&self) -> usize {
-        self.count
-    }
-}
-
 /// The sections of a mapping of a given length. Not read from shared memory: every member computes it.
 pub(crate) struct Layout {
     pub(crate) len: usize,
@@ -198,7 +192,7 @@ impl Layout {
         let fits = (LEN_MIN..=LEN_MAX).contains(&len) && len.is_multiple_of(64 * GRANULE as usize);
         fits.then_some(())?;
         let granules = len >> GRANULE_SHIFT;
-        let holds_each = (len >> 18).max(1024);
+        let holds_each = (len >> 18).max(4096);
         let mut end = GRANULE as usize;
         let layout = Layout {
             len,

@@ -335,3 +335,70 @@ fn thread_records_return_when_threads_end() {
     assert_eq!(arena.thread().unwrap().id, mine.id);
     assert_eq!(arena.owner_of_thread(mine.id), Some(arena.me()));
 }
+
+#[test]
+fn threads_of_one_process_allocate_free_and_hand_over_at_once() {
+    let arena = arena();
+    let (sender, receiver) = std::sync::mpsc::sync_channel::<Block>(500);
+    let receiver = std::sync::Mutex::new(receiver);
+    std::thread::scope(|scope| {
+        for seed in 1..=2u64 {
+            let sender = sender.clone();
+            scope.spawn(move || {
+                let mut seed = seed;
+                for _ in 0..20_000 {
+                    seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                    let block = arena.alloc((seed >> 48) as usize % 5000).unwrap();
+                    // SAFETY: the block is ours.
+                    unsafe { block.as_ptr().cast::<u64>().write(block.pos()) };
+                    sender.send(block).unwrap();
+                }
+            });
+        }
+        drop(sender);
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Ok(block) = { receiver.lock().unwrap().recv() } {
+                    // SAFETY: the block is ours, and its sender wrote that.
+                    assert_eq!(unsafe { block.as_ptr().cast::<u64>().read() }, block.pos());
+                }
+            });
+        }
+    });
+    arena.tidy();
+    assert_eq!((arena.ledger().blocks, arena.ledger().granule_bytes, arena.ledger().threads), (0, 0, 1));
+    arena.check_metadata().unwrap();
+}
+
+#[test]
+fn limits_of_address_space_and_file_size_shrink_the_mapping() {
+    for resource in [libc::RLIMIT_AS, libc::RLIMIT_FSIZE] {
+        // SAFETY: the child only sets its own limit and creates an arena.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let limit = libc::rlimit { rlim_cur: 5 << 30, rlim_max: 5 << 30 };
+            // SAFETY: `limit` is readable.
+            unsafe { libc::setrlimit(resource, &limit) };
+            let arena = create(64 << 30, 32 * MIB).unwrap();
+            std::process::exit(i32::from(arena.len() > 5 << 30 || arena.alloc(1 << 20).is_err()));
+        }
+        assert_eq!(reap(pid), 0);
+    }
+}
+
+#[test]
+fn memory_free_for_long_gives_its_pages_back() {
+    let arena = arena();
+    drop(arena.alloc(4 << 20).unwrap());
+    assert_eq!(arena.ledger().warm_bytes, 4 * MIB);
+    assert_eq!(arena.trim(16, Duration::from_secs(3600), u32::MAX), 0);
+    assert_eq!(arena.trim(16, Duration::ZERO, 32), 32);
+    assert_eq!(arena.ledger().warm_bytes, 2 * MIB);
+    let mut block = arena.alloc_zeroed(4 << 20).unwrap();
+    // SAFETY: the block is ours.
+    assert!(unsafe { std::slice::from_raw_parts(block.as_ptr(), 4 << 20) }.iter().all(|byte| *byte == 0));
+    block.shrink_to(1 << 20);
+    assert_eq!((block.capacity(), arena.ledger().granule_bytes), (1 << 20, MIB));
+    drop(block);
+    arena.check_metadata().unwrap();
+}

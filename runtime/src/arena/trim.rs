@@ -27,7 +27,7 @@ impl Arena {
     /// Does `attempt`, and where it fails for want of memory, again after all was given back that this process can give.
     pub(crate) fn with_room<R>(&'static self, attempt: impl Fn() -> Result<R, ArenaError>) -> Result<R, ArenaError> {
         match attempt() {
-            Err(ArenaError::OutOfMemory { .. }) => {}
+            Err(ArenaError::OutOfMemory { .. } | ArenaError::TooManyBlocks { .. }) => {}
             result => return result,
         }
         self.tidy();

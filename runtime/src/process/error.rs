@@ -137,7 +137,7 @@ impl From<ArenaError> for SpawnError {
     fn from(error: ArenaError) -> SpawnError {
         let reason = error.to_string();
         match error {
-            ArenaError::OutOfMemory { .. } => SpawnError::OutOfMemory { reason },
+            ArenaError::OutOfMemory { .. } | ArenaError::TooManyBlocks { .. } => SpawnError::OutOfMemory { reason },
             ArenaError::TooManyProcesses | ArenaError::TooManyThreads => {
                 SpawnError::Limit { what: "the family of processes is full", reason }
             }
