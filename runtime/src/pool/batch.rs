@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::feed::{Feed, Run, Step};
 use super::imap::{Imap, ImapUnordered};
+use super::view::{View, Views};
 use super::window::Plan;
 use crate::task::{Accept, TaskError, TaskFn, registry};
 
@@ -80,9 +81,13 @@ impl<'p> Batch<'p> {
         I::Item: Accept<M>,
     {
         let mut out = Vec::new();
-        self.collect(task, items.into_iter(), |window| match window {
-            Ok(window) => window.read_all(&mut out),
-            Err(error) => Err(error),
+        self.collect(task, items.into_iter(), |step| match step {
+            Step::Window(flight) => {
+                flight.window.reader().read_all(&mut out)?;
+                self.core.finish(flight.window.job());
+                Ok(())
+            }
+            Step::Failed(error) => Err(error),
         })?;
         Ok(out)
     }
@@ -100,14 +105,58 @@ impl<'p> Batch<'p> {
         I::Item: Accept<M>,
     {
         let mut out = Vec::new();
-        self.collect(task, items.into_iter(), |window| {
-            match window {
-                Ok(window) => out.extend((0..window.items()).map(|item| window.read(item))),
-                Err(error) => out.push(Err(error)),
+        self.collect(task, items.into_iter(), |step| {
+            match step {
+                Step::Window(flight) => {
+                    let reader = flight.window.reader();
+                    out.extend((0..reader.items()).map(|item| reader.read(item)));
+                    self.core.finish(flight.window.job());
+                }
+                Step::Failed(error) => out.push(Err(error)),
             }
             Ok(())
         })?;
         Ok(out)
+    }
+
+    /// As [`Pool::map_in_place`](super::Pool::map_in_place), with these options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::map`](super::Pool::map).
+    #[track_caller]
+    pub fn map_in_place<F, M, I>(&self, task: F, items: I) -> Result<Views<F::Output>, TaskError>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>,
+    {
+        let mut out = Views::new();
+        self.collect(task, items.into_iter(), |step| match step {
+            Step::Window(flight) => {
+                flight.window.reader().check_all()?;
+                self.core.strike(flight.window.job());
+                out.push(flight.window, self.core.estate.clone());
+                Ok(())
+            }
+            Step::Failed(error) => Err(error),
+        })?;
+        Ok(out)
+    }
+
+    /// As [`Pool::map_archived`](super::Pool::map_archived), with these options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::map`](super::Pool::map).
+    #[track_caller]
+    pub fn map_archived<F, M, I>(&self, task: F, items: I) -> Result<Vec<View<F::Output>>, TaskError>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>,
+    {
+        Ok(self.map_in_place(task, items)?.into_views())
     }
 
     #[track_caller]
@@ -115,7 +164,7 @@ impl<'p> Batch<'p> {
         &self,
         _: F,
         items: I,
-        mut take: impl FnMut(Result<super::window::Reader<'_, F::Output>, TaskError>) -> Result<(), TaskError>,
+        mut take: impl FnMut(Step<F::Output>) -> Result<(), TaskError>,
     ) -> Result<(), TaskError>
     where
         F: TaskFn<M>,
@@ -126,19 +175,21 @@ impl<'p> Batch<'p> {
         let mut feed = Feed::<F, M, I, F::Output>::new(self.core, plan, items, self.run)?;
         loop {
             feed.fill()?;
-            let Some(step) = feed.front() else { return Ok(()) };
-            match step {
-                Step::Failed(error) => take(Err(error.clone()))?,
-                Step::Window(flight) => {
-                    let job = flight.window.job().clone();
-                    if !job.wait_all(None, || self.core.is_hopeless()) {
-                        return Err(self.core.hopeless_error(job.context(0)));
-                    }
-                    take(Ok(flight.window.reader()))?;
-                    self.core.finish(&job);
+            if let Some(Step::Window(flight)) = feed.front() {
+                let job = flight.window.job();
+                if !job.wait_all(None, || self.core.is_hopeless()) {
+                    return Err(self.core.hopeless_error(job.context(0)));
                 }
             }
-            feed.pop();
+            let Some(step) = feed.pop() else { return Ok(()) };
+            let job = match &step {
+                Step::Window(flight) => Some(flight.window.job().clone()),
+                Step::Failed(_) => None,
+            };
+            if let Err(error) = take(step) {
+                job.iter().for_each(|job| self.core.finish(job));
+                return Err(error);
+            }
         }
     }
 

@@ -37,7 +37,7 @@ impl Estate {
     }
 
     /// Frees a job's memory as soon as no worker looks at it any more. Looks at all seats, so small jobs are gathered first.
-    fn retire(&self, job: Arc<Job>) {
+    pub(super) fn retire(&self, job: Arc<Job>) {
         let large = job.size() >= 1 << 16;
         let due = {
             let mut retired = self.retired.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -189,6 +189,12 @@ impl Core {
 
     /// Ends a job: its memory goes back as soon as no worker looks at it.
     pub(super) fn finish(&self, job: &Arc<Job>) {
+        self.strike(job);
+        self.estate.retire(job.clone());
+    }
+
+    /// Takes a finished job off the books, without giving its memory back.
+    pub(super) fn strike(&self, job: &Arc<Job>) {
         self.estimates.learn(job);
         let control = self.estate.control();
         {
@@ -198,7 +204,6 @@ impl Core {
             job.unpublish(&control);
             inner.refill(&control);
         }
-        self.estate.retire(job.clone());
     }
 
     /// Ends a job nobody waits for: now if it is done, else when a later one is detached or the pool ends.

@@ -168,9 +168,9 @@ where
         self.steps.front()
     }
 
-    /// Removes the oldest step.
-    pub(super) fn pop(&mut self) {
-        self.steps.pop_front();
+    /// Takes the oldest step.
+    pub(super) fn pop(&mut self) -> Option<Step<F::Output>> {
+        self.steps.pop_front()
     }
 
     /// The index that the next item pulled from the input gets.

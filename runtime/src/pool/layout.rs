@@ -394,6 +394,16 @@ impl<'a> JobView<'a> {
         lo..(lo + self.chunk).min(self.items)
     }
 
+    /// Where the input slots lie.
+    pub(super) fn inputs(&self) -> *mut u8 {
+        self.inputs.as_ptr()
+    }
+
+    /// Where the output slots lie.
+    pub(super) fn outputs(&self) -> *mut u8 {
+        self.outputs.as_ptr()
+    }
+
     /// Where the archived input of `item` lies.
     pub(super) fn input(&self, item: usize) -> *mut u8 {
         assert!(item < self.items);

@@ -26,6 +26,7 @@ mod state;
 mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod view;
 mod window;
 pub(crate) mod worker;
 
@@ -38,6 +39,7 @@ pub use error::PoolError;
 pub use handle::TaskHandle;
 pub use imap::{Imap, ImapUnordered};
 pub use stats::{PoolStats, WorkerInfo};
+pub use view::{View, Views};
 
 use crate::task::{Accept, TaskError, TaskFn};
 use core::{Core, Phase};
@@ -126,6 +128,46 @@ impl Pool {
         I::Item: Accept<M>,
     {
         self.batch().try_map(task, items)
+    }
+
+    /// As [`map`](Self::map), but results stay where the workers wrote them, in shared memory, and are read there.
+    ///
+    /// For results that are large, or many: nothing is copied and nothing allocated.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map).
+    ///
+    /// # Panics
+    ///
+    /// As [`map`](Self::map).
+    #[track_caller]
+    pub fn map_in_place<F, M, I>(&self, task: F, items: I) -> Result<Views<F::Output>, TaskError>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>,
+    {
+        self.batch().map_in_place(task, items)
+    }
+
+    /// As [`map_in_place`](Self::map_in_place), with a handle for each result.
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Self::map).
+    ///
+    /// # Panics
+    ///
+    /// As [`map`](Self::map).
+    #[track_caller]
+    pub fn map_archived<F, M, I>(&self, task: F, items: I) -> Result<Vec<View<F::Output>>, TaskError>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>,
+    {
+        self.batch().map_archived(task, items)
     }
 
     /// Results in input order, lazily: `items` is read in the caller's thread, a few chunks a worker ahead, so endless input is
