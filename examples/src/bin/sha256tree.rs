@@ -1,0 +1,114 @@
+//! `sha256tree DIR...`: the SHA-256 of every regular file below some directories, as GNU `sha256sum` prints them.
+//!
+//! Memory is bounded: the walk, the pool and the reordering of results each hold back when they are far enough ahead.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use offspring::{Failure, Pool, message, task};
+use offspring_examples::checksum_line;
+use offspring_examples::cli::{self, Input};
+use offspring_examples::problems::Problems;
+use offspring_examples::progress::Progress;
+use offspring_examples::reorder::Reorder;
+use offspring_examples::walk::Walk;
+use sha2::{Digest, Sha256};
+
+/// Prints the SHA-256 of every regular file below DIR, sorted by path, as `sha256sum` prints them
+///
+/// `sha256sum --check` reads the output. Symbolic links to files are not followed. Files that cannot be read are
+/// reported at the end; the exit code is then 1.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(flatten)]
+    input: Input,
+}
+
+/// So many files are in one run of the pool: results that wait for a slow earlier file are bounded by it.
+const SEGMENT: usize = 64 << 10;
+
+/// A worker that is killed costs its file another try. Hashing has no effects that could happen twice.
+const RETRIES: u32 = 100;
+
+/// So much of a file is read at a time.
+const BLOCK: usize = 256 << 10;
+
+/// What a worker found out about a file.
+#[message]
+#[derive(Debug)]
+struct Hashed {
+    digest: [u8; 32],
+    len: u64,
+}
+
+#[task]
+fn hash(path: &Path) -> Result<Hashed, Failure> {
+    let mut file = File::open(path)?;
+    let mut sha = Sha256::new();
+    let mut block = vec![0; BLOCK];
+    let mut len = 0;
+    loop {
+        match file.read(&mut block) {
+            Ok(0) => return Ok(Hashed { digest: sha.finalize().into(), len }),
+            Ok(count) => {
+                sha.update(&block[..count]);
+                len += count as u64;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    cli::exit_code("sha256tree", run(Arguments::parse()))
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
+    let pool = Pool::builder().workers(arguments.input.workers()).name("sha256tree").retries(RETRIES).build()?;
+    let walk = Walk::start(arguments.input.dirs);
+    let found = walk.found();
+    let mut walk = walk.peekable();
+    let mut progress = Progress::new();
+    let problems = RefCell::new(Problems::default());
+    let mut bytes = 0;
+
+    while walk.peek().is_some() {
+        // The pool pulls paths as it needs them; those under way are kept here, to stand beside their results.
+        let under_way = RefCell::new(VecDeque::new());
+        let paths = walk.by_ref().take(SEGMENT).filter_map(|entry| match entry {
+            Ok(path) => {
+                under_way.borrow_mut().push_back(path.clone());
+                Some(path)
+            }
+            Err(unreadable) => {
+                problems.borrow_mut().add(unreadable.path, unreadable.reason);
+                None
+            }
+        });
+        let mut reorder = Reorder::default();
+        for (index, outcome) in pool.imap_unordered(hash, paths) {
+            bytes += outcome.as_ref().map_or(0, |hashed| hashed.as_ref().map_or(0, |hashed| hashed.len));
+            progress.advance(1, found.get());
+            progress.message(indicatif::HumanBytes(bytes).to_string());
+            reorder.put(index, outcome);
+            while let Some(outcome) = reorder.pop() {
+                let path: PathBuf = under_way.borrow_mut().pop_front().ok_or("a result without its file")?;
+                match outcome {
+                    Ok(Ok(hashed)) => checksum_line::write(progress.output(), &hashed.digest, &path),
+                    Ok(Err(failure)) => problems.borrow_mut().add(path, failure),
+                    Err(error) => problems.borrow_mut().add(path, error),
+                }
+            }
+            progress.flush_if_due()?;
+        }
+    }
+    progress.finish()?;
+    Ok(problems.borrow().tell("sha256tree"))
+}
