@@ -367,7 +367,7 @@ mod tests {
         let mut len = LEN_MIN;
         while len <= LEN_MAX {
             let layout = Layout::of(len).unwrap();
-            assert!(layout.payload < (len as u64) / 4 * 3, "{len}: {}", layout.payload);
+            assert!(layout.payload < (len as u64) / 5 * 4, "{len}: {}", layout.payload);
             len *= 2;
         }
         assert!(Layout::of(LEN_MAX * 2).is_none());

@@ -339,6 +339,7 @@ fn thread_records_return_when_threads_end() {
 #[test]
 fn threads_of_one_process_allocate_free_and_hand_over_at_once() {
     let arena = arena();
+    let _mine = arena.thread().unwrap();
     let (sender, receiver) = std::sync::mpsc::sync_channel::<Block>(500);
     let receiver = std::sync::Mutex::new(receiver);
     std::thread::scope(|scope| {
@@ -365,6 +366,11 @@ fn threads_of_one_process_allocate_free_and_hand_over_at_once() {
             });
         }
     });
+    // A scope ends before its threads' locals are destroyed, and with these their caches.
+    let late = Instant::now() + Duration::from_secs(20);
+    while arena.ledger().threads > 1 && Instant::now() < late {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     arena.tidy();
     assert_eq!((arena.ledger().blocks, arena.ledger().granule_bytes, arena.ledger().threads), (0, 0, 1));
     arena.check_metadata().unwrap();
