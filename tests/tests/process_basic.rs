@@ -173,7 +173,7 @@ fn a_child_can_be_signalled_and_waited_for() {
         (|child| child.signal(Signal::USR2), Signal::USR2),
     ];
     for (send, signal) in ways {
-        let mut child = offspring::spawn(sleep, 600_000).unwrap();
+        let mut child = offspring::spawn(sleep, 60_000).unwrap();
         assert!(child.is_alive());
         assert_eq!(child.exit_status(), None);
         assert!(!child.wait_timeout(Duration::from_millis(1)).unwrap());
@@ -197,7 +197,7 @@ fn join_timeout_takes_the_value_once() {
 #[test]
 fn wait_any_names_the_first_that_ends() {
     let _watchdog = watchdog(Duration::from_secs(60));
-    let slow = offspring::spawn(sleep, 600_000).unwrap();
+    let slow = offspring::spawn(sleep, 60_000).unwrap();
     let quick = offspring::spawn(sleep, 50).unwrap();
     assert_eq!(wait_any(&[&slow], Some(Duration::from_millis(5))).unwrap(), None);
     let start = Instant::now();
