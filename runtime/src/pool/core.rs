@@ -58,9 +58,10 @@ impl Estate {
 }
 
 /// Whether a pool takes work.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Phase {
     /// It does.
+    #[default]
     Open,
     /// It finishes what it has.
     Closed,
@@ -68,6 +69,17 @@ pub(super) enum Phase {
     Terminated,
     /// It could not start workers.
     Broken { reason: String, kind: ErrorKind },
+}
+
+impl Phase {
+    /// The error of an item that was given up in this phase.
+    pub(super) fn error(&self, context: TaskContext) -> TaskError {
+        match self {
+            Phase::Open | Phase::Closed => TaskError::Cancelled { context },
+            Phase::Terminated => TaskError::PoolClosed { context },
+            Phase::Broken { reason, kind } => TaskError::NoWorker { context, reason: reason.clone(), kind: *kind },
+        }
+    }
 }
 
 /// A pool.
@@ -139,20 +151,15 @@ impl Core {
 
     /// Why an item that is not done will never be.
     pub(super) fn hopeless_error(&self, context: TaskContext) -> TaskError {
-        match &self.lock().phase {
-            Phase::Broken { reason, kind } => TaskError::NoWorker { context, reason: reason.clone(), kind: *kind },
-            _ => TaskError::PoolClosed { context },
-        }
+        self.lock().phase.error(context)
     }
 
     /// Refuses new work unless the pool takes some.
     pub(super) fn check_open(&self, context: impl FnOnce() -> TaskContext) -> Result<(), TaskError> {
         match &self.lock().phase {
             Phase::Open => Ok(()),
-            Phase::Broken { reason, kind } => {
-                Err(TaskError::NoWorker { context: context(), reason: reason.clone(), kind: *kind })
-            }
-            Phase::Closed | Phase::Terminated => Err(TaskError::PoolClosed { context: context() }),
+            Phase::Closed => Err(TaskError::PoolClosed { context: context() }),
+            over => Err(over.error(context())),
         }
     }
 
@@ -265,14 +272,14 @@ impl Core {
             if matches!(inner.phase, Phase::Terminated | Phase::Broken { .. }) {
                 return;
             }
-            inner.phase = phase;
+            inner.phase = phase.clone();
             inner.overflow.clear();
             self.hopeless.store(true, SeqCst);
             self.drain_if_over(&inner);
             inner.jobs.values().cloned().collect()
         };
         for job in jobs {
-            job.cancel();
+            job.cancel(phase.clone());
             job.ring();
         }
     }

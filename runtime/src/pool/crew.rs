@@ -145,7 +145,7 @@ impl Core {
                 .jobs
                 .values()
                 .flat_map(|job| {
-                    job.cancel();
+                    job.cancel(Phase::Terminated);
                     job.runners()
                 })
                 .collect()

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::core::Core;
+use super::core::{Core, Phase};
 use super::estimate::Outlook;
 use super::job::Bell;
 use super::window::{self, Plan, Window};
@@ -183,7 +183,7 @@ impl<F, M, I: Iterator, R> Drop for Feed<F, M, I, R> {
     fn drop(&mut self) {
         for step in self.steps.drain(..) {
             if let Step::Window(flight) = step {
-                flight.window.job().cancel();
+                flight.window.job().cancel(Phase::Open);
                 self.core.detach(flight.window.job());
             }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::core::Core;
+use super::core::{Core, Phase};
 use super::window::Window;
 use crate::message::Message;
 use crate::task::{TaskContext, TaskError};
@@ -83,7 +83,7 @@ impl<R: Message> TaskHandle<R> {
     pub fn cancel(&self) {
         let State::Pooled { core, window, .. } = &self.0 else { return };
         let job = window.job();
-        job.cancel();
+        job.cancel(Phase::Open);
         let runners = job.runners();
         if runners.is_empty() {
             job.ring();

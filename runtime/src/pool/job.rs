@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::bell;
 use super::claim::{self, Chunk};
+use super::core::Phase;
 use super::layout::{self, JobShape, JobView, Seat, want};
 use crate::arena::{self, Arena, Block, BlockId, Owner};
 use crate::process::{Death, Note};
@@ -60,6 +61,8 @@ struct Losses {
     tries: HashMap<usize, u32>,
     /// Where the job stands in the ring.
     entries: Vec<u64>,
+    /// The state of the pool in which the job was cancelled, if it was.
+    why: Phase,
 }
 
 /// What a new job is made of.
@@ -194,8 +197,12 @@ impl Job {
     }
 
     /// Gives up all chunks that no worker has claimed, and asks those who have to stop after their current item.
-    pub(super) fn cancel(&self) {
-        self.cancelled.store(true, SeqCst);
+    pub(super) fn cancel(&self, why: Phase) {
+        let mut losses = self.losses();
+        if !self.cancelled.swap(true, SeqCst) {
+            losses.why = why;
+        }
+        drop(losses);
         let view = self.view();
         view.header.stop.store(1, SeqCst);
         (0..view.words.len()).for_each(|chunk| claim::cancel(&view, chunk));
@@ -265,7 +272,8 @@ impl Job {
         *tries += 1;
         let (tries, context) = (*tries, self.context(item));
         if self.cancelled.load(SeqCst) {
-            losses.lost.insert(item, TaskError::Cancelled { context });
+            let error = losses.why.error(context);
+            losses.lost.insert(item, error);
             return false;
         }
         if tries <= self.retries {
@@ -285,14 +293,15 @@ impl Job {
                 (fault.item, TaskFault::decode(&fault.bytes).into_error(context, fault.worker))
             })
             .collect();
-        for (item, error) in &self.losses().lost {
+        let losses = self.losses();
+        for (item, error) in &losses.lost {
             failures.entry(*item).or_insert_with(|| error.clone());
         }
         for (chunk, word) in view.words.iter().enumerate() {
             let Chunk::Done { end } = Chunk::load(word, SeqCst) else { continue };
             let range = view.range(chunk);
             for item in range.start + end..range.end {
-                failures.entry(item).or_insert_with(|| TaskError::Cancelled { context: self.context(item) });
+                failures.entry(item).or_insert_with(|| losses.why.error(self.context(item)));
             }
         }
         failures
