@@ -2,16 +2,19 @@
 //!
 //! Every step can be repeated: an auditor may be killed at any instruction, and the next one starts from the beginning.
 
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::block::{Located, Place};
 use super::header::{Children, QUARANTINE, Stage, State};
 use super::id::{BlockId, Owner};
+use super::layout::GRANULE_SHIFT;
 use super::local::lock;
 use super::slots::Life;
 use super::tree::Settled;
 use super::{Arena, ArenaError, step};
-use crate::sys::futex;
+use crate::sys::{futex, mem};
 
 /// How a process ended, as far as the arena cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,11 +85,11 @@ impl Arena {
                 let closed = Children::from_raw(found.header.children.load(Ordering::Acquire)).is_closed();
                 match (other, how) {
                     (Some(parent), _) if !closed => return self.audit_adoption(dead, index, id, parent),
-                    (None, Verdict::Quarantine) if !closed => {
-                        let kept = State { generation: id.generation(), stage: Stage::Held, holder: QUARANTINE };
-                        found.header.state.store(kept.raw(), Ordering::Release);
+                    (_, Verdict::Clean) => return self.let_go(dead.slot(), index, id),
+                    (_, Verdict::Quarantine) => {
+                        self.drain(hold, id)?;
+                        self.quarantine(&found, id)?;
                     }
-                    _ => return self.let_go(dead.slot(), index, id),
                 }
             }
             // Killed between the header and the bit that tells the span's owner.
@@ -102,6 +105,23 @@ impl Arena {
         hold.other.store(0, Ordering::Relaxed);
         step();
         hold.block.store(0, Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes a block of the dead, without children, out of circulation for good. Of a large one only the addresses are lost.
+    fn quarantine(&'static self, block: &Located<'_>, id: BlockId) -> Result<(), ArenaError> {
+        match block.place {
+            Place::Large => {
+                let count = (block.capacity as u64 >> GRANULE_SHIFT) as u32;
+                // A refusal costs memory, no more.
+                let _ = mem::punch(self.memfd.as_fd(), id.pos(), block.capacity as u64);
+                self.granules()?.retire(block.granule, count);
+            }
+            Place::Small { .. } => {
+                let kept = State { generation: id.generation(), stage: Stage::Held, holder: QUARANTINE };
+                block.header.state.store(kept.raw(), Ordering::Release);
+            }
+        }
         Ok(())
     }
 

@@ -157,7 +157,7 @@ impl Arena {
     pub(crate) fn locate(&self, pos: Pos) -> Option<Located<'_>> {
         let granule = u32::try_from(pos >> GRANULE_SHIFT).ok()?;
         match self.kind(granule) {
-            Kind::Nothing => None,
+            Kind::Nothing | Kind::Retired => None,
             Kind::Span(_) => {
                 let class = self.map.granule(granule).class.load(Ordering::Relaxed) as usize;
                 let (size, offset) = (size_of_class(class)?, (pos % GRANULE) as usize);

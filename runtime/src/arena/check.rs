@@ -18,7 +18,7 @@ impl Arena {
             return Err("a redo record was left".into());
         }
         let high = head.high.load(Ordering::Relaxed);
-        let (mut used, mut warm, mut owned) = (0, 0, 0);
+        let (mut used, mut warm, mut owned, mut retired) = (0, 0, 0, 0);
         let mut run_end = layout.first_granule();
         for granule in layout.first_granule()..layout.granule_count() {
             let mask = 1 << (granule % 64);
@@ -36,6 +36,11 @@ impl Arena {
             let run = match kind {
                 Kind::Nothing => 0,
                 Kind::Span(_) => 1,
+                Kind::Retired => {
+                    let count = (self.map.granule(granule).header.len.load(Ordering::Relaxed) >> GRANULE_SHIFT) as u32;
+                    retired += count;
+                    count
+                }
                 Kind::Large => {
                     let header = &self.map.granule(granule).header;
                     if !State::from_raw(header.state.load(Ordering::Relaxed)).is_live() {
@@ -57,8 +62,11 @@ impl Arena {
             }
         }
         let counted = (head.used.load(Ordering::Relaxed), head.warm.load(Ordering::Relaxed));
-        if counted != (used, warm) || owned != used {
-            return Err(format!("counted (used, warm) {counted:?}, found {:?}, in runs {owned}", (used, warm)));
+        if counted != (used - retired, warm) || owned != used {
+            return Err(format!(
+                "counted (used, warm) {counted:?}, found {:?}, in runs {owned}, retired {retired}",
+                (used, warm)
+            ));
         }
         Ok(())
     }

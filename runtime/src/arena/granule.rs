@@ -23,15 +23,19 @@ pub(crate) enum Kind {
     Large,
     /// A span in which this process allocates.
     Span(Owner),
+    /// A large block that nobody may have again starts here. Its pages are gone, and it is not charged.
+    Retired,
 }
 
 const LARGE: u32 = 1;
+const RETIRED: u32 = 2;
 
 impl Kind {
     pub(crate) fn from_raw(raw: u32) -> Kind {
         match (raw, Owner::from_raw(raw)) {
             (_, Some(owner)) => Kind::Span(owner),
             (LARGE, None) => Kind::Large,
+            (RETIRED, None) => Kind::Retired,
             _ => Kind::Nothing,
         }
     }
@@ -42,6 +46,7 @@ const OP_LARGE: u32 = 1;
 const OP_SPAN: u32 = 2;
 const OP_FREE: u32 = 3;
 const OP_SHRINK: u32 = 4;
+const OP_RETIRE: u32 = 5;
 
 /// What [`Granules::take`] takes a run for.
 #[derive(Debug, Clone, Copy)]
@@ -167,6 +172,13 @@ impl Granules {
         self.commit(OP_FREE);
     }
 
+    /// Takes the large block that starts at `first` out of circulation for good; the caller has punched its pages out.
+    pub(crate) fn retire(&self, first: u32, count: u32) {
+        self.record_free(first, count, false);
+        self.arena.map.head().redo.generation.store(self.arena.map.granule(first).generation.load(Relaxed), Relaxed);
+        self.commit(OP_RETIRE);
+    }
+
     /// Cuts the large block that starts at `head` to `left` of its `count` granules. The rest keeps its pages.
     pub(crate) fn cut(&self, head: u32, count: u32, left: u32) {
         self.record_free(head + left, count - left, true);
@@ -262,6 +274,10 @@ impl Granules {
                     granule.header.state.store(State::new(generation, Stage::Free).raw(), Release);
                 }
                 map.kind(first).store(0, Release);
+            }
+            OP_RETIRE => {
+                map.kind(first).store(RETIRED, Release);
+                granule.header.state.store(State::new(generation, Stage::Free).raw(), Release);
             }
             OP_SHRINK if detail < first && detail >= map.layout.first_granule() => {
                 map.granule(detail).header.len.store(u64::from(first - detail) * GRANULE, Release);

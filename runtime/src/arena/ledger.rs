@@ -59,7 +59,7 @@ impl Arena {
         let high = self.map.head().high.load(Ordering::Relaxed).min(self.map.layout.granule_count());
         for granule in self.map.layout.first_granule()..high {
             match self.kind(granule) {
-                Kind::Nothing => {}
+                Kind::Nothing | Kind::Retired => {}
                 Kind::Large => {
                     let header = &self.map.granule(granule).header;
                     if State::from_raw(header.state.load(Ordering::Acquire)).is_live() {

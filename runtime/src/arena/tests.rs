@@ -298,9 +298,30 @@ fn churn(arena: &'static Arena, parent: BlockId, mut seed: u64) {
 #[test]
 fn a_quarantined_block_is_never_given_out_again() {
     let arena = arena();
-    let dead = in_child(arena, |mine| std::mem::forget(mine.alloc(100_000).unwrap()));
+    let (shared, _mine) = (arena.alloc_zeroed(64).unwrap(), arena.thread().unwrap());
+    let before = arena.ledger();
+    let dead = in_child(arena, |mine| {
+        let blocks = [mine.alloc(100_000).unwrap(), mine.alloc(64).unwrap()];
+        for (at, block) in blocks.into_iter().enumerate() {
+            mine.alloc(10).unwrap().adopt_into(block.id()).unwrap();
+            // SAFETY: inside the shared block, which nobody else uses now.
+            unsafe { mine.at(shared.pos() + 8 * at as u64, 8).unwrap().cast().write(block.pos()) };
+            std::mem::forget(block);
+        }
+    });
     arena.audit(dead, Verdict::Quarantine).unwrap();
-    assert_eq!(arena.ledger().blocks, 1);
+    arena.slots().release(dead);
+    // Of the small block its memory is lost, of the large one its addresses.
+    assert_eq!(
+        (arena.ledger().blocks, arena.ledger().granule_bytes),
+        (before.blocks + 1, before.granule_bytes + GRANULE)
+    );
+    // SAFETY: as above.
+    let lost = unsafe { shared.as_ptr().cast::<[u64; 2]>().read() };
+    let all: Vec<_> =
+        [100_000, 64].into_iter().flat_map(|len| std::iter::from_fn(move || arena.alloc(len).ok())).collect();
+    assert!(all.len() > 4000 && all.iter().all(|block| !lost.contains(&block.pos())), "{lost:?}");
+    drop((all, shared));
     arena.check_metadata().unwrap();
 }
 
