@@ -17,6 +17,8 @@ const WINDOW_TIME: Duration = Duration::from_millis(4);
 const CHUNKS_PER_WORKER: usize = 8;
 /// Bytes of slots and data that one window may hold before it is closed.
 pub(super) const WINDOW_BYTES: usize = 4 << 20;
+/// The same for a batch that pulls from its input only what workers need.
+const LAZY_WINDOW_BYTES: usize = 256 << 10;
 
 /// Mean task times seen by a pool.
 #[derive(Debug, Default)]
@@ -63,7 +65,7 @@ impl Outlook {
 
     /// Most items of the next window.
     pub(super) fn window(&self) -> usize {
-        let bytes = WINDOW_BYTES / (self.stride + 8);
+        let bytes = if self.lazy { LAZY_WINDOW_BYTES } else { WINDOW_BYTES } / (self.stride + 8);
         let time = match self.nanos {
             Some(nanos) if self.lazy => (WINDOW_TIME.as_nanos() as f64 / nanos.max(0.1)) as usize * self.workers,
             Some(_) => usize::MAX,

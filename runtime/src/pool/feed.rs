@@ -10,8 +10,12 @@ use super::job::Bell;
 use super::window::{self, Plan, Window};
 use crate::task::{Accept, TaskError, TaskFn};
 
-/// Windows beyond which an ordered batch waits for its oldest, so that one slow item cannot make the results pile up.
+/// Windows beyond which a batch waits for its oldest, so that one slow item cannot make the results pile up.
 const MOST_WINDOWS: usize = 512;
+/// The same in bytes of finished windows, for a batch that pulls from its input only what workers need.
+const MOST_LAZY_BYTES: usize = 1 << 20;
+/// The same for a batch that is wanted whole.
+const MOST_BYTES: usize = 64 << 20;
 
 /// A window in flight, or the reason why there is none for an item.
 #[derive(Debug)]
@@ -148,10 +152,14 @@ where
             return false;
         }
         let enough = 2 * self.core.options.workers + 2;
-        let (mut windows, mut chunks) = (0, 0);
+        let (mut windows, mut chunks, mut finished) = (0, 0, 0);
         for step in self.steps.iter_mut().rev() {
             let Step::Window(flight) = step else { continue };
             if flight.is_done() {
+                finished += flight.window.job().size();
+                if finished > if self.run.lazy { MOST_LAZY_BYTES } else { MOST_BYTES } {
+                    return false;
+                }
                 continue;
             }
             windows += 1;

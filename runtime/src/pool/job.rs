@@ -98,9 +98,10 @@ impl Job {
         self.block.id()
     }
 
-    /// Bytes of the block.
+    /// Bytes of the block and of the outputs outside of it.
     pub(super) fn size(&self) -> usize {
-        self.block.capacity()
+        let spilled = self.view().header.spilled.load(Relaxed);
+        self.block.capacity().saturating_add(usize::try_from(spilled).unwrap_or(usize::MAX))
     }
 
     pub(super) fn task(&self) -> TaskId {

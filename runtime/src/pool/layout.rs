@@ -120,6 +120,8 @@ pub(super) struct JobHeader {
     pub(super) busy_items: AtomicU64,
     /// Position of the newest fault record, or 0.
     pub(super) faults: AtomicU64,
+    /// Bytes that workers spilled for outputs.
+    pub(super) spilled: AtomicU64,
     /// A doorbell for jobs that have no batch.
     pub(super) own_bell: AtomicU32,
 }
@@ -288,6 +290,7 @@ pub(super) fn new_job(arena: &'static Arena, shape: &JobShape, bell: u64) -> Res
         busy: AtomicU64::new(0),
         busy_items: AtomicU64::new(0),
         faults: AtomicU64::new(0),
+        spilled: AtomicU64::new(0),
         own_bell: AtomicU32::new(0),
     };
     let base = block.as_ptr();

@@ -1,6 +1,8 @@
 //! One chunk, in the worker: from the claim through the task's own loop to the commit.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::claim::{self, Claim};
@@ -53,7 +55,8 @@ impl Worker<'_> {
         use std::sync::atomic::Ordering::Relaxed;
         let Some(mut claimed) = claim::claim(job, self.seat, self.me) else { return false };
         let measure = job.header.measure != 0;
-        let mut encoder = Encoder::new(Box::new(Spill::new(self.arena, job.id)));
+        let spilled = Rc::new(Cell::new(0));
+        let mut encoder = Encoder::new(Box::new(Spill::counted(self.arena, job.id, spilled.clone())));
         loop {
             let begun = measure.then(Instant::now);
             if mutant(mutants::COMMIT_FIRST) {
@@ -64,6 +67,9 @@ impl Worker<'_> {
             if let Some(begun) = begun {
                 job.header.busy.fetch_add(begun.elapsed().as_nanos() as u64, Relaxed);
                 job.header.busy_items.fetch_add(items as u64, Relaxed);
+            }
+            if spilled.get() > 0 {
+                job.header.spilled.fetch_add(spilled.take() as u64, Relaxed);
             }
             claim::commit(job, claimed, end);
             bell::chunk_done(self.arena, job, claimed.chunk);
