@@ -28,7 +28,7 @@ pub(crate) fn main(boot: BlockId) -> i32 {
     let Some(at) = sit_down(control.seats, me) else { return code::NO_SEAT };
     let seat = &control.seats[at];
     let mut worker = Worker { arena, me, seat, state: pool_state::of_worker(arena, &control) };
-    install_panic_hook(|_| ());
+    install_panic_hook(crate::process::note_panic);
     seat.ready.store(1, SeqCst);
     while let Some((seq, job)) = next_job(&control, at) {
         worker.work_on(&control, seq, job);

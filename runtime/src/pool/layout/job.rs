@@ -1,0 +1,273 @@
+//! The job block: one window of a batch, or one submitted call.
+
+use std::mem::{align_of, size_of};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use super::Line;
+use crate::arena::{Arena, ArenaError, Block, BlockId};
+use crate::task::{SlotLayout, TaskId};
+
+/// The head of a job block.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(in crate::pool) struct JobHeader {
+    // Written before publication, then read only.
+    pub(in crate::pool) task: u32,
+    pub(in crate::pool) measure: u32,
+    pub(in crate::pool) items: u64,
+    pub(in crate::pool) chunk: u64,
+    pub(in crate::pool) chunks: u64,
+    pub(in crate::pool) inputs_at: u64,
+    pub(in crate::pool) input_stride: u64,
+    pub(in crate::pool) outputs_at: u64,
+    pub(in crate::pool) output_stride: u64,
+    /// Where the caller's doorbell lies in the arena: in this header, or in a block that all jobs of a batch share.
+    pub(in crate::pool) bell: u64,
+    /// The next chunk to try. A hint: the chunk's word decides.
+    pub(in crate::pool) cursor: Line<AtomicU64>,
+    /// What the caller waits for; see [`want`].
+    pub(in crate::pool) want: Line<AtomicU64>,
+    /// Nonzero: stop after the current item, nobody wants the rest.
+    pub(in crate::pool) stop: AtomicU32,
+    /// Workers inside; only says when a caller is worth waking.
+    pub(in crate::pool) inside: AtomicU32,
+    /// Nanoseconds spent in chunks, and items they had, where `measure` is set.
+    pub(in crate::pool) busy: AtomicU64,
+    pub(in crate::pool) busy_items: AtomicU64,
+    /// Position of the newest fault record, or 0.
+    pub(in crate::pool) faults: AtomicU64,
+    /// Bytes that workers spilled for outputs.
+    pub(in crate::pool) spilled: AtomicU64,
+    /// A doorbell for jobs that have no batch.
+    pub(in crate::pool) own_bell: AtomicU32,
+}
+
+/// Values of [`JobHeader::want`]; anything else is a chunk's index plus 1.
+pub(in crate::pool) mod want {
+    /// Nobody waits.
+    pub(in crate::pool) const NOTHING: u64 = 0;
+    /// Ring after each chunk.
+    pub(in crate::pool) const ANY: u64 = u64::MAX;
+    /// Ring when the last worker leaves.
+    pub(in crate::pool) const ALL: u64 = u64::MAX - 1;
+}
+
+const _: () = assert!(size_of::<JobHeader>().is_multiple_of(64) && align_of::<JobHeader>() == 64);
+
+/// A job block as its processes see it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pool) struct JobView<'a> {
+    pub(in crate::pool) id: BlockId,
+    pub(in crate::pool) header: &'a JobHeader,
+    pub(in crate::pool) words: &'a [AtomicU64],
+    items: usize,
+    chunk: usize,
+    inputs: NonNull<u8>,
+    input_stride: usize,
+    outputs: NonNull<u8>,
+    output_stride: usize,
+}
+
+/// The shape of a job.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pool) struct JobShape {
+    pub(in crate::pool) task: TaskId,
+    /// Item slots there is room for; the offsets follow from this and the first `chunk`.
+    pub(in crate::pool) capacity: usize,
+    /// Words there is room for.
+    pub(in crate::pool) words: usize,
+    /// Items there are.
+    pub(in crate::pool) items: usize,
+    /// Items of a chunk.
+    pub(in crate::pool) chunk: usize,
+    /// Do workers measure how long chunks take?
+    pub(in crate::pool) measure: bool,
+    pub(in crate::pool) input: SlotLayout,
+    pub(in crate::pool) output: SlotLayout,
+}
+
+impl JobShape {
+    /// A shape with room for `items` items in chunks of `chunk`.
+    pub(in crate::pool) fn new(
+        entry: (TaskId, SlotLayout, SlotLayout),
+        items: usize,
+        chunk: usize,
+        measure: bool,
+    ) -> JobShape {
+        let (task, input, output) = entry;
+        JobShape { task, capacity: items, words: items.div_ceil(chunk), items, chunk, measure, input, output }
+    }
+
+    fn chunks(&self) -> usize {
+        self.items.div_ceil(self.chunk)
+    }
+
+    /// Offsets of inputs and outputs, and the whole size; `None` when it does not fit in memory at all.
+    fn offsets(&self) -> Option<(usize, usize, usize)> {
+        let words_end = size_of::<JobHeader>().checked_add(self.words.checked_mul(8)?)?;
+        let inputs = words_end.checked_next_multiple_of(self.input.align.max(64))?;
+        let inputs_end = inputs.checked_add(self.capacity.checked_mul(self.input.size)?)?;
+        let outputs = inputs_end.checked_next_multiple_of(self.output.align.max(64))?;
+        let end = outputs.checked_add(self.capacity.checked_mul(self.output.size)?)?;
+        Some((inputs, outputs, end.max(outputs + 1)))
+    }
+}
+
+/// Allocates a job block whose chunks are all free. `bell` is the position of the caller's doorbell, or 0 for the job's own.
+pub(in crate::pool) fn new_job(arena: &'static Arena, shape: &JobShape, bell: u64) -> Result<Block, ArenaError> {
+    let Some((inputs_at, outputs_at, size)) = shape.offsets() else {
+        return arena.alloc(usize::MAX);
+    };
+    let block = arena.alloc(size)?;
+    let chunks = shape.chunks();
+    let own_bell = block.pos() + std::mem::offset_of!(JobHeader, own_bell) as u64;
+    let header = JobHeader {
+        task: shape.task.as_raw(),
+        measure: shape.measure.into(),
+        items: shape.items as u64,
+        chunk: shape.chunk as u64,
+        chunks: chunks as u64,
+        inputs_at: inputs_at as u64,
+        input_stride: shape.input.size as u64,
+        outputs_at: outputs_at as u64,
+        output_stride: shape.output.size as u64,
+        bell: if bell == 0 { own_bell } else { bell },
+        cursor: Line::default(),
+        want: Line::default(),
+        stop: AtomicU32::new(0),
+        inside: AtomicU32::new(0),
+        busy: AtomicU64::new(0),
+        busy_items: AtomicU64::new(0),
+        faults: AtomicU64::new(0),
+        spilled: AtomicU64::new(0),
+        own_bell: AtomicU32::new(0),
+    };
+    let base = block.as_ptr();
+    // SAFETY: the block is `size` bytes or more, 64-byte aligned, and nobody else knows its id yet; the words follow the
+    // header, and a zero word is a free chunk.
+    unsafe {
+        base.cast::<JobHeader>().write(header);
+        base.add(size_of::<JobHeader>()).write_bytes(0, chunks * 8);
+    }
+    Ok(block)
+}
+
+/// Makes a job that is not yet published shorter than it was made for.
+pub(in crate::pool) fn shorten_job(block: &mut Block, shape: &mut JobShape, items: usize, chunk: usize) {
+    shape.items = items.min(shape.capacity);
+    // As many words as there are have to do.
+    shape.chunk = chunk.max(shape.items.div_ceil(shape.words));
+    // SAFETY: `new_job` wrote the header; the block is ours alone (`&mut`) and not published, so nobody else reads it.
+    let header = unsafe { &mut *block.as_ptr().cast::<JobHeader>() };
+    header.items = shape.items as u64;
+    header.chunk = shape.chunk as u64;
+    header.chunks = shape.chunks() as u64;
+}
+
+impl<'a> JobView<'a> {
+    /// The pool's own view: of a block that [`new_job`] made with this shape, whatever a worker may have written since.
+    pub(in crate::pool) fn of(block: &'a Block, shape: &JobShape) -> Self {
+        let (inputs_at, outputs_at, size) = shape.offsets().unwrap_or((0, 0, usize::MAX));
+        assert!(size <= block.capacity(), "a job's shape was changed after it was made");
+        let base = block.as_ptr();
+        // SAFETY: the block is alive for 'a and large enough for this shape (just checked); `new_job` initialised header and
+        // words, which are atomics or no longer written; the offsets are multiples of the alignments.
+        unsafe {
+            Self {
+                id: block.id(),
+                header: &*base.cast::<JobHeader>(),
+                words: std::slice::from_raw_parts(base.add(size_of::<JobHeader>()).cast::<AtomicU64>(), shape.chunks()),
+                items: shape.items,
+                chunk: shape.chunk,
+                inputs: NonNull::new_unchecked(base.add(inputs_at)),
+                input_stride: shape.input.size,
+                outputs: NonNull::new_unchecked(base.add(outputs_at)),
+                output_stride: shape.output.size,
+            }
+        }
+    }
+
+    /// A worker's view of the job block at `base`. `None` when its header makes no sense.
+    ///
+    /// # Safety
+    ///
+    /// `base` is the start of a block of `capacity` bytes made by [`new_job`], which lives for `'a`.
+    pub(in crate::pool) unsafe fn new(id: BlockId, base: NonNull<u8>, capacity: usize) -> Option<Self> {
+        if capacity < size_of::<JobHeader>() {
+            return None;
+        }
+        // SAFETY: large enough (just checked), aligned (all blocks are), alive for 'a and published, so its plain fields
+        // are no longer written (contract).
+        let header = unsafe { base.cast::<JobHeader>().as_ref() };
+        let chunks = usize::try_from(header.chunks).ok()?;
+        let fits = |at: u64, stride: u64| {
+            header
+                .items
+                .checked_mul(stride)
+                .and_then(|len| len.checked_add(at))
+                .is_some_and(|end| end <= capacity as u64)
+        };
+        let words_end = chunks.checked_mul(8)?.checked_add(size_of::<JobHeader>())?;
+        if words_end > capacity
+            || header.chunk == 0
+            || header.items.div_ceil(header.chunk) != header.chunks
+            || !fits(header.inputs_at, header.input_stride)
+            || !fits(header.outputs_at, header.output_stride)
+        {
+            return None;
+        }
+        // SAFETY: all three lie inside the block (just checked).
+        unsafe {
+            Some(Self {
+                id,
+                header,
+                words: std::slice::from_raw_parts(
+                    base.add(size_of::<JobHeader>()).cast::<AtomicU64>().as_ptr(),
+                    chunks,
+                ),
+                items: header.items as usize,
+                chunk: header.chunk as usize,
+                inputs: base.add(header.inputs_at as usize),
+                input_stride: header.input_stride as usize,
+                outputs: base.add(header.outputs_at as usize),
+                output_stride: header.output_stride as usize,
+            })
+        }
+    }
+
+    /// How many items the job has.
+    pub(in crate::pool) fn items(&self) -> usize {
+        self.items
+    }
+
+    /// The items of chunk `chunk`.
+    pub(in crate::pool) fn range(&self, chunk: usize) -> std::ops::Range<usize> {
+        let lo = chunk * self.chunk;
+        lo..(lo + self.chunk).min(self.items)
+    }
+
+    /// Where the input slots lie.
+    pub(in crate::pool) fn inputs(&self) -> *mut u8 {
+        self.inputs.as_ptr()
+    }
+
+    /// Where the output slots lie.
+    pub(in crate::pool) fn outputs(&self) -> *mut u8 {
+        self.outputs.as_ptr()
+    }
+
+    /// Where the archived input of `item` lies.
+    pub(in crate::pool) fn input(&self, item: usize) -> *mut u8 {
+        assert!(item < self.items);
+        // SAFETY: all item slots lie inside the block (checked when the view was made).
+        unsafe { self.inputs.as_ptr().add(item * self.input_stride) }
+    }
+
+    /// Where the archived output of `item` lies.
+    pub(in crate::pool) fn output(&self, item: usize) -> *mut u8 {
+        assert!(item < self.items);
+        // SAFETY: as in `input`.
+        unsafe { self.outputs.as_ptr().add(item * self.output_stride) }
+    }
+}

@@ -1,0 +1,55 @@
+//! Where everything lies that a pool and its workers share.
+//!
+//! Two kinds of block. The *control* block of a pool holds its state, a seat for each worker and the ring of published jobs:
+//!
+//! ```text
+//! Control | Seat x seats | ring: AtomicU64 x RING
+//! ```
+//!
+//! A *job* block holds one window of a batch, or one submitted call:
+//!
+//! ```text
+//! JobHeader | word x chunks | input slot x items | output slot x items
+//! ```
+//!
+//! # Invariants
+//!
+//! - Both are owned by the pool's process and freed by it alone: a control block after its last worker is gone and audited,
+//!   a job block after no seat names it any more (`Seat::job` is a hazard pointer; see `ring.rs`).
+//! - All fields are atomics, or are written before the block's id is published and never after. All bit patterns are valid.
+//! - Input slots are written before publication; output slot `i` only by the process that holds the claim of `i`'s chunk,
+//!   and read by the pool only after that chunk's word says done.
+//! - Offsets in a header are checked against the block's capacity each time a view is made.
+#![allow(unsafe_code)]
+
+mod control;
+mod fault;
+mod job;
+
+use std::mem::size_of;
+use std::sync::atomic::AtomicU32;
+
+pub(super) use control::{ControlView, MAX_SEATS, RING, Seat, control_of, new_control, state};
+pub(super) use fault::{Fault, faults, push_fault};
+pub(super) use job::{JobShape, JobView, new_job, shorten_job, want};
+
+use crate::arena::{Arena, Block};
+
+/// A value on cache lines of its own.
+#[repr(C, align(64))]
+#[derive(Debug, Default)]
+pub(in crate::pool) struct Line<T>(pub(in crate::pool) T);
+
+/// The futex word at `pos`, if that lies in the arena.
+pub(super) fn word_at(arena: &Arena, pos: u64) -> Option<&AtomicU32> {
+    let at = arena.at(pos, size_of::<AtomicU32>())?;
+    // SAFETY: inside the mapping (just checked), which is never unmapped while the arena lives; an atomic is valid for any
+    // bytes. Alignment is checked.
+    at.cast::<AtomicU32>().is_aligned().then(|| unsafe { at.cast::<AtomicU32>().as_ref() })
+}
+
+/// The first word of a block that is used as a doorbell.
+pub(super) fn bell_of(block: &Block) -> &AtomicU32 {
+    // SAFETY: blocks are aligned, not empty and live as long as their handle; an atomic is valid for any bytes.
+    unsafe { &*block.as_ptr().cast::<AtomicU32>() }
+}
