@@ -195,6 +195,16 @@ impl Arena {
         Ok(self.0.thread()?.id.raw())
     }
 
+    /// Gives back what this process keeps for its next allocations.
+    pub fn tidy(self) {
+        self.0.tidy();
+    }
+
+    /// Gives the pages of all free granules back; says how many granules.
+    pub fn trim(self) -> u32 {
+        self.0.trim(1, std::time::Duration::ZERO, u32::MAX)
+    }
+
     /// Returns this thread's record, as the end of the thread does.
     pub fn return_thread(self) {
         self.0.return_current_thread();

@@ -4,6 +4,9 @@ use super::stage::once;
 use super::{Row, Scene};
 
 const LARGE: usize = 200_000;
+const SMALL: usize = 700;
+/// Two of these fill a span.
+const HALF: usize = 32_768;
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -77,6 +80,176 @@ pub(super) const ROWS: &[Row] = &[
             let victim = stage.victim;
             std::mem::forget(victim.alloc(LARGE).unwrap());
             Scene::of(move || victim.alloc(LARGE).unwrap()).quarantine()
+        },
+    },
+    Row {
+        name: "alloc small, new span",
+        covers: &["Arena::alloc"],
+        mutants: &[1],
+        scene: |stage| {
+            let (victim, other) = (stage.victim, stage.other);
+            Scene::of(move || victim.alloc(SMALL).unwrap()).rival(move || other.alloc(SMALL).unwrap())
+        },
+    },
+    Row {
+        name: "alloc small, from the cache",
+        covers: &["Arena::alloc"],
+        mutants: &[1],
+        scene: |stage| {
+            let victim = stage.victim;
+            drop(victim.alloc(SMALL).unwrap());
+            Scene::of(move || victim.alloc(SMALL).unwrap())
+        },
+    },
+    Row {
+        name: "alloc small, from an open span",
+        covers: &["Arena::alloc"],
+        mutants: &[1],
+        scene: |stage| {
+            let victim = stage.victim;
+            std::mem::forget(victim.alloc(SMALL).unwrap());
+            victim.tidy();
+            Scene::of(move || victim.alloc(SMALL).unwrap())
+        },
+    },
+    Row {
+        name: "alloc small, from a span that others freed into",
+        covers: &["Arena::alloc"],
+        mutants: &[],
+        scene: |stage| {
+            let (victim, other) = (stage.victim, stage.other);
+            let parent = other.alloc(LARGE).unwrap();
+            victim.alloc(HALF).unwrap().adopt_into(parent.id()).unwrap();
+            std::mem::forget(victim.alloc(HALF).unwrap());
+            drop(parent);
+            Scene::of(move || victim.alloc(HALF).unwrap())
+        },
+    },
+    Row {
+        name: "alloc small, none left",
+        covers: &["Arena::alloc"],
+        mutants: &[],
+        scene: |stage| {
+            let (victim, other) = (stage.victim, stage.other);
+            while let Ok(block) = other.alloc(1 << 16) {
+                std::mem::forget(block);
+            }
+            Scene::of(move || assert!(victim.alloc(SMALL).is_err()))
+        },
+    },
+    Row {
+        name: "alloc_zeroed small, used before",
+        covers: &["Arena::alloc_zeroed"],
+        mutants: &[1],
+        scene: |stage| {
+            let victim = stage.victim;
+            drop(victim.alloc(SMALL).unwrap());
+            Scene::of(move || victim.alloc_zeroed(SMALL).unwrap())
+        },
+    },
+    Row {
+        name: "free small, into the cache",
+        covers: &["Block::drop"],
+        mutants: &[2],
+        scene: |stage| {
+            let mine = once(stage.victim.alloc(SMALL).unwrap());
+            let theirs = once(stage.other.alloc(SMALL).unwrap());
+            Scene::of(move || drop(mine())).rival(move || drop(theirs()))
+        },
+    },
+    Row {
+        name: "free small, into a full cache",
+        covers: &["Block::drop"],
+        mutants: &[2],
+        scene: |stage| {
+            let victim = stage.victim;
+            let blocks: Vec<_> = (0..3).map(|_| victim.alloc(HALF).unwrap()).collect();
+            let last = once(victim.alloc(HALF).unwrap());
+            drop(blocks);
+            Scene::of(move || drop(last()))
+        },
+    },
+    Row {
+        name: "free small, twice as many as the cache holds",
+        covers: &["Block::drop"],
+        mutants: &[],
+        scene: |stage| {
+            let victim = stage.victim;
+            let blocks = once((0..6).map(|_| victim.alloc(HALF).unwrap()).collect::<Vec<_>>());
+            Scene::of(move || drop(blocks()))
+        },
+    },
+    Row {
+        name: "free small, of another's span",
+        covers: &["Block::drop"],
+        mutants: &[8],
+        scene: |stage| {
+            let (victim, other) = (stage.victim, stage.other);
+            let parent = victim.alloc(LARGE).unwrap();
+            other.alloc(SMALL).unwrap().adopt_into(parent.id()).unwrap();
+            let parent = once(parent);
+            Scene::of(move || drop(parent())).rival(move || other.alloc(SMALL).unwrap())
+        },
+    },
+    Row {
+        name: "free small, of another's span, which it looks for",
+        covers: &["Block::drop", "Arena::alloc"],
+        mutants: &[],
+        scene: |stage| {
+            let (victim, other) = (stage.victim, stage.other);
+            let parent = victim.alloc(LARGE).unwrap();
+            other.alloc(HALF).unwrap().adopt_into(parent.id()).unwrap();
+            std::mem::forget(other.alloc(HALF).unwrap());
+            let parent = once(parent);
+            Scene::of(move || drop(parent())).rival(move || other.alloc(HALF).unwrap())
+        },
+    },
+    Row {
+        name: "tidy: flush the cache, give empty spans back",
+        covers: &["Arena::tidy"],
+        mutants: &[3],
+        scene: |stage| {
+            let victim = stage.victim;
+            drop(victim.alloc(SMALL).unwrap());
+            drop(victim.alloc(HALF).unwrap());
+            Scene::of(move || victim.tidy())
+        },
+    },
+    Row {
+        name: "trim: give pages back",
+        covers: &["Arena::trim"],
+        mutants: &[],
+        scene: |stage| {
+            let (victim, other) = (stage.victim, stage.other);
+            drop(victim.alloc(LARGE).unwrap());
+            Scene::of(move || victim.trim()).rival(move || other.alloc(LARGE).unwrap())
+        },
+    },
+    Row {
+        name: "alloc large, where only warm pages of another size are left",
+        covers: &["Arena::alloc"],
+        mutants: &[],
+        scene: |stage| {
+            let (victim, other) = (stage.victim, stage.other);
+            // The last survivor finds the same small budget.
+            stage.root.set_budget(12 << 16);
+            let blocks: Vec<_> = std::iter::from_fn(|| other.alloc(1 << 16).ok()).collect();
+            let mut keep = false;
+            for block in blocks {
+                keep = !keep;
+                if keep { std::mem::forget(block) } else { drop(block) }
+            }
+            Scene::of(move || victim.alloc(LARGE).unwrap())
+        },
+    },
+    Row {
+        name: "die of a fault with small blocks",
+        covers: &["Arena::audit"],
+        mutants: &[],
+        scene: |stage| {
+            let victim = stage.victim;
+            std::mem::forget(victim.alloc(SMALL).unwrap());
+            Scene::of(move || victim.alloc(SMALL).unwrap()).quarantine()
         },
     },
 ];

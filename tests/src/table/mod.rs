@@ -6,6 +6,7 @@
 
 mod blocks;
 mod members;
+mod pool;
 mod stage;
 mod trees;
 
@@ -21,7 +22,7 @@ pub struct Row {
     pub name: &'static str,
     /// The functions of the library that are driven, as `Type::function`.
     pub covers: &'static [&'static str],
-    /// Numbers of the seeded mistakes (`testing::MUTANTS`) that this row must notice.
+    /// Numbers of the seeded mistakes (`testing::MUTANTS`, `testing::pool::MUTANTS`) that this row must notice.
     pub mutants: &'static [u32],
     /// Brings the stage into the state, and gives what is done then.
     pub scene: fn(&Stage) -> Scene,
@@ -29,7 +30,7 @@ pub struct Row {
 
 /// All rows.
 pub fn rows() -> Vec<Row> {
-    [blocks::ROWS, trees::ROWS, members::ROWS].concat()
+    [blocks::ROWS, trees::ROWS, members::ROWS, pool::ROWS].concat()
 }
 
 /// What came of a row.
@@ -78,7 +79,7 @@ pub fn run(row: &Row, mode: Mode, mutant: u32) -> Result<Outcome, String> {
     let verify = || stage.verify(&*scene.view);
     let auditor = || stage.audit_as_other(quarantine);
     let play = Play {
-        memory: &stage.memory,
+        memory: if scene.payloads { &stage.everything } else { &stage.memory },
         victim: &*scene.victim,
         other: scene.holder.as_deref(),
         died: &died,

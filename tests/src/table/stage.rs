@@ -12,8 +12,10 @@ const BUDGET: u64 = 3 << 20;
 /// An arena and its members.
 #[derive(Debug)]
 pub struct Stage {
-    /// All that they share.
+    /// All that they share; metadata is what counts.
     pub memory: Memory,
+    /// The same, where what payloads hold counts, too: for protocols in blocks.
+    pub everything: Memory,
     /// The first process of the family, which does nothing itself.
     pub root: Arena,
     /// The one that is killed.
@@ -33,6 +35,7 @@ pub struct Scene {
     pub(super) holder: Option<Box<dyn Fn()>>,
     pub(super) view: Box<dyn Fn() -> String>,
     pub(super) quarantine: bool,
+    pub(super) payloads: bool,
 }
 
 impl fmt::Debug for Scene {
@@ -45,7 +48,7 @@ impl Scene {
     /// The victim does `operation`.
     pub(super) fn of<T: 'static>(operation: impl Fn() -> T + 'static) -> Scene {
         let victim = Box::new(act(operation));
-        Scene { victim, rival: None, holder: None, view: Box::new(String::new), quarantine: false }
+        Scene { victim, rival: None, holder: None, view: Box::new(String::new), quarantine: false, payloads: false }
     }
 
     /// Somebody else does `operation` at the same time.
@@ -65,6 +68,11 @@ impl Scene {
     /// What the last survivor sees besides the ledger.
     pub(super) fn view(self, view: impl Fn() -> String + 'static) -> Scene {
         Scene { view: Box::new(view), ..self }
+    }
+
+    /// What blocks hold is part of the protocol.
+    pub(super) fn payloads(self) -> Scene {
+        Scene { payloads: true, ..self }
     }
 
     /// The dead died of a fault of memory.
@@ -113,11 +121,14 @@ impl Stage {
         };
         // SAFETY: the mapping is never unmapped, and forks of a stage keep it.
         let mut memory = unsafe { Memory::new(vec![region(0, payload, true), region(payload, len, false)]) };
+        // SAFETY: as above.
+        let mut everything = unsafe { Memory::new(vec![region(0, len, true)]) };
         for member in [victim, other, first, last] {
-            let (start, _, payload) = member.mapping();
+            let (start, len, payload) = member.mapping();
             memory.also_at(start, payload);
+            everything.also_at(start, len);
         }
-        Ok(Stage { memory, root, victim, other, first, last })
+        Ok(Stage { memory, everything, root, victim, other, first, last })
     }
 
     /// One more member, whom nobody audits.
@@ -176,6 +187,17 @@ impl Stage {
         let rest = |ledger: &str| ledger.split_once(" granules").map(|(rest, _)| rest.to_owned());
         assert_eq!(rest(&before), rest(&after), "allocating and freeing everything");
         format!("{seen} room for {large}, {small} and {tiny}")
+    }
+}
+
+/// Writes nonsense to free memory, as far as blocks up to a kilobyte reach.
+pub(super) fn overwrite_free(arena: Arena) {
+    let mut blocks = Vec::new();
+    for len in (64..1024).step_by(64).cycle().take(300) {
+        let Ok(block) = arena.alloc(len) else { break };
+        // SAFETY: the block is ours.
+        unsafe { block.as_ptr().write_bytes(0xa5, block.capacity()) };
+        blocks.push(block);
     }
 }
 

@@ -63,12 +63,12 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
-        name: "free a parent of three, one of which has a child",
+        name: "free a parent of two, one of which has a child",
         covers: &["Block::drop"],
         mutants: &[7],
         scene: |stage| {
             let root = stage.victim.alloc(LARGE).unwrap();
-            for at in 0..3 {
+            for at in 0..2 {
                 let child = stage.other.alloc(LARGE).unwrap();
                 if at == 1 {
                     stage.victim.alloc(LARGE).unwrap().adopt_into(child.id()).unwrap();
@@ -88,6 +88,32 @@ pub(super) const ROWS: &[Row] = &[
             stage.other.alloc(LARGE).unwrap().adopt_into(root.id()).unwrap();
             let root = once(root);
             Scene::of(move || drop(root())).quarantine()
+        },
+    },
+    Row {
+        name: "adopt_into, small into small",
+        covers: &["Block::adopt_into"],
+        mutants: &[4],
+        scene: |stage| {
+            let parent = stage.other.alloc(64).unwrap();
+            let id = parent.id();
+            std::mem::forget(parent);
+            let block = once(stage.victim.alloc(64).unwrap());
+            let rival = once(stage.other.alloc(64).unwrap());
+            Scene::of(move || block().adopt_into(id)).rival(move || rival().adopt_into(id))
+        },
+    },
+    Row {
+        name: "free a small parent of small children, while its child's holder frees, too",
+        covers: &["Block::drop"],
+        mutants: &[7],
+        scene: |stage| {
+            let parent = stage.victim.alloc(64).unwrap();
+            stage.other.alloc(64).unwrap().adopt_into(parent.id()).unwrap();
+            stage.victim.alloc(700).unwrap().adopt_into(parent.id()).unwrap();
+            let parent = once(parent);
+            let theirs = once(stage.other.alloc(64).unwrap());
+            Scene::of(move || drop(parent())).rival(move || drop(theirs()))
         },
     },
 ];

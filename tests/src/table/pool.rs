@@ -1,0 +1,128 @@
+//! A pool's workers: claim a chunk, run its items, commit; and what its process does about the death of one.
+
+use super::stage::overwrite_free;
+use super::{Row, Scene, Stage};
+use offspring::testing::Arena;
+use offspring::testing::pool::Table;
+
+/// A job of squares, with the victim and the other in their seats.
+fn lay(stage: &Stage, items: usize, chunk: usize, retries: u32) -> &'static Table {
+    let table = Box::leak(Box::new(Table::lay(stage.last, items, chunk, retries)));
+    table.sit(0, stage.victim.me());
+    table.sit(1, stage.other.me());
+    table
+}
+
+/// What may come of a job's items.
+#[derive(Clone, Copy)]
+struct Expected {
+    items: usize,
+    /// So many first items have failed for sure.
+    failed: usize,
+    /// So many others may have.
+    may_fail: usize,
+    /// So many may be lost with their workers.
+    may_be_lost: usize,
+}
+
+/// Settles the dead, lets another worker do what is left, and looks at every item's end.
+fn judge(stage: &Stage, table: &'static Table, expected: Expected) -> impl Fn() -> String + 'static {
+    let (dead, last): ([Arena; 2], Arena) = ([stage.victim, stage.other], stage.last);
+    move || {
+        // Memory that the dead still had, and the job did not, is somebody else's now.
+        overwrite_free(last);
+        for member in dead {
+            table.settle(member.me());
+        }
+        let once = table.outcome();
+        for member in dead {
+            table.settle(member.me());
+        }
+        assert_eq!(once, table.outcome(), "a second settling changes something");
+        table.sit(2, last.me());
+        table.work(last, 2);
+        assert!(table.wait(), "a caller would wait for ever: {:?}", table.outcome());
+        let outcome = table.outcome();
+        assert_eq!(outcome.len(), expected.items);
+        assert!(outcome[..expected.failed].iter().all(|end| end == "NotSendable"), "{outcome:?}");
+        let rest = outcome.iter().enumerate().skip(expected.failed);
+        let odd: Vec<&String> =
+            rest.filter(|(item, end)| **end != format!("={}", item * item)).map(|it| it.1).collect();
+        let failed = odd.iter().filter(|end| *end == &"NotSendable").count();
+        let lost = odd.iter().filter(|end| end.contains("Died")).count();
+        let fine = failed <= expected.may_fail && lost <= expected.may_be_lost && failed + lost == odd.len();
+        assert!(fine, "{outcome:?}");
+        "every item ended once".to_owned()
+    }
+}
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "pool: work on one item",
+        covers: &["pool::claim", "pool::commit", "pool::settle"],
+        // The other mistakes cannot be seen in item 0 of chunk 0: zeros are right there.
+        mutants: &[103],
+        scene: |stage| {
+            let (victim, table) = (stage.victim, lay(stage, 1, 1, 0));
+            Scene::of(move || table.work(victim, 0)).payloads().view(judge(
+                stage,
+                table,
+                Expected { items: 1, failed: 0, may_fail: 0, may_be_lost: 1 },
+            ))
+        },
+    },
+    Row {
+        name: "pool: work on three chunks of two",
+        covers: &["pool::claim", "pool::commit", "pool::settle"],
+        mutants: &[101, 102, 103],
+        scene: |stage| {
+            let (victim, other, table) = (stage.victim, stage.other, lay(stage, 6, 2, 0));
+            Scene::of(move || table.work(victim, 0)).payloads().rival(move || table.work(other, 1)).view(judge(
+                stage,
+                table,
+                Expected { items: 6, failed: 0, may_fail: 0, may_be_lost: 2 },
+            ))
+        },
+    },
+    Row {
+        name: "pool: work on three chunks of two, with a second try",
+        covers: &["pool::claim", "pool::commit", "pool::settle"],
+        mutants: &[101, 102, 103],
+        scene: |stage| {
+            let (victim, table) = (stage.victim, lay(stage, 6, 2, 1));
+            Scene::of(move || table.work(victim, 0)).payloads().view(judge(
+                stage,
+                table,
+                Expected { items: 6, failed: 0, may_fail: 0, may_be_lost: 0 },
+            ))
+        },
+    },
+    Row {
+        name: "pool: a second item fails",
+        covers: &["pool::push_fault", "pool::commit", "pool::settle"],
+        mutants: &[104],
+        scene: |stage| {
+            let (victim, other, table) = (stage.victim, stage.other, lay(stage, 3, 1, 0));
+            table.fail(other, 1);
+            Scene::of(move || table.fail(victim, 0)).payloads().rival(move || table.work(other, 1)).view(judge(
+                stage,
+                table,
+                Expected { items: 3, failed: 1, may_fail: 1, may_be_lost: 2 },
+            ))
+        },
+    },
+    Row {
+        name: "pool: a second item fails, with a second try",
+        covers: &["pool::push_fault", "pool::commit", "pool::settle"],
+        mutants: &[104],
+        scene: |stage| {
+            let (victim, other, table) = (stage.victim, stage.other, lay(stage, 3, 1, 1));
+            table.fail(other, 1);
+            Scene::of(move || table.fail(victim, 0)).payloads().view(judge(
+                stage,
+                table,
+                Expected { items: 3, failed: 1, may_fail: 1, may_be_lost: 0 },
+            ))
+        },
+    },
+];
