@@ -285,3 +285,22 @@ fn a_worker_killed_from_outside_costs_one_item_at_most() {
     });
     assert!(proc::children(std::process::id() as i32).iter().all(|child| child.state != 'Z'));
 }
+
+#[task]
+fn panics_then_aborts(step: u32) -> u32 {
+    match step {
+        0 => panic!("caught and forgotten"),
+        1 => std::process::abort(),
+        _ => step,
+    }
+}
+
+#[test]
+fn an_abort_is_not_blamed_on_an_earlier_panic() {
+    let _watch = watch();
+    let results = pool(1).try_map(panics_then_aborts, 0..3).unwrap();
+    assert!(results[0].as_ref().unwrap_err().is_panicked());
+    let error = results[1].as_ref().unwrap_err();
+    assert_eq!(error.exit_status().and_then(|status| status.signal()), Some(Signal::ABRT), "{error}");
+    assert_eq!(*results[2].as_ref().unwrap(), 2);
+}

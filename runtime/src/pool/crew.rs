@@ -9,7 +9,7 @@ use super::core::{Core, Estate, Inner, Phase};
 use super::layout::Seat;
 use crate::ErrorKind;
 use crate::arena::{BlockId, Owner};
-use crate::process::{ChildHandle, ChildSpec, Death, Note, Role, supervisor};
+use crate::process::{ChildHandle, ChildSpec, Death, Role, supervisor};
 
 /// So many workers in a row that end before they look for work mean that none ever will.
 const MAX_FALSE_STARTS: u32 = 3;
@@ -178,15 +178,12 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
         let false_starts = inner.crew.false_starts;
         drop(inner);
         if hopeless {
-            let note = match &death.note {
-                Some(Note::Panic(panic)) => format!(": it panicked at {}: {}", panic.location, panic.message),
-                Some(Note::Text(text)) => format!(": {text}"),
-                None => String::new(),
-            };
-            let reason = format!(
-                "{false_starts} workers in a row ended before they could take work; the last one with {}{note}",
-                death.status
-            );
+            let last = death.start_failure().unwrap_or_else(|| match &death.note {
+                Some(note) => format!("{}: {note}", death.status),
+                None => death.status.to_string(),
+            });
+            let reason =
+                format!("{false_starts} workers in a row ended before they could take work; the last one: {last}");
             core.give_up(Phase::Broken { reason, kind: ErrorKind::Spawn });
         }
     }

@@ -335,6 +335,9 @@ fn lost(context: TaskContext, death: &Death, tries: u32) -> TaskError {
             worker: death.pid,
             backtrace: panic.backtrace.clone(),
         },
-        _ => TaskError::WorkerDied { context, status: death.status, worker: death.pid, tries },
+        note => {
+            let note = note.as_ref().map(|note| note.to_string());
+            TaskError::WorkerDied { context, status: death.status, worker: death.pid, tries, note }
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::layout::{self, ControlView, Fault, JobView, Seat};
 use super::{bell, mutants, spill::Spill};
 use crate::arena::{Arena, BlockId, Owner, mutant};
 use crate::message::Encoder;
+use crate::process::forget_panic;
 use crate::task::{RunCtx, TaskEntry, TaskFault, TaskId, WorkerState, registry};
 
 /// What a worker process is.
@@ -88,6 +89,9 @@ impl Worker<'_> {
         let range = job.range(claimed.chunk);
         let (arena, first) = (self.arena, range.start);
         let mut fault = |item: usize, fault: TaskFault| {
+            if matches!(fault, TaskFault::Panicked(_)) {
+                forget_panic();
+            }
             let record = |fault: &TaskFault| {
                 let (item, worker, bytes) = (first + item, std::process::id(), fault.encode());
                 layout::push_fault(arena, job, &Fault { item, worker, bytes })

@@ -213,7 +213,10 @@ fn why_there_is_no_value(context: TaskContext, death: Death) -> TaskError {
             worker: death.pid,
             backtrace: panic.backtrace,
         },
-        _ => TaskError::WorkerDied { context, status: death.status, worker: death.pid, tries: 1 },
+        note => {
+            let note = note.map(|note| note.to_string());
+            TaskError::WorkerDied { context, status: death.status, worker: death.pid, tries: 1, note }
+        }
     }
 }
 

@@ -22,6 +22,15 @@ pub(crate) enum Note {
     Text(String),
 }
 
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::Panic(panic) => write!(f, "it panicked at {}: {}", panic.location, panic.message),
+            Note::Text(text) => f.write_str(text),
+        }
+    }
+}
+
 /// The end of a child.
 #[derive(Debug, Clone)]
 pub(crate) struct Death {

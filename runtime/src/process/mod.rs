@@ -35,5 +35,5 @@ pub use wait_any::{Waitable, wait_any};
 
 pub(crate) use boot::Role;
 pub(crate) use handle::{ChildHandle, Death, Note};
-pub(crate) use note::write_panic as note_panic;
+pub(crate) use note::{forget_panic, write_panic as note_panic};
 pub(crate) use spec::ChildSpec;

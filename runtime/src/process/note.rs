@@ -44,6 +44,11 @@ pub(crate) fn write_panic(panic: &PanicRecord) {
     write(PANIC, &text);
 }
 
+/// Takes the note of a panic back that was caught: what ends this process later has nothing to do with it.
+pub(crate) fn forget_panic() {
+    write(0, &[]);
+}
+
 fn write(kind: u32, text: &[u8]) {
     if let Ok(arena) = arena::family() {
         arena.slots().write_note(arena.me(), kind, text);

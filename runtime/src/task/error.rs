@@ -48,7 +48,7 @@ pub enum TaskError {
         backtrace: Option<String>,
     },
     /// The process that ran the task ended before it gave a value: it was killed, it crashed or it called `exit`.
-    #[error("{context}: its process {worker} ended ({status}), tries: {tries}")]
+    #[error("{context}: its process {worker} ended ({status}{}), tries: {tries}", note.as_deref().map(|note| format!(": {note}")).unwrap_or_default())]
     WorkerDied {
         /// Which task and item.
         context: TaskContext,
@@ -58,6 +58,8 @@ pub enum TaskError {
         worker: u32,
         /// How often the task was tried, this time included.
         tries: u32,
+        /// What the process could still say of a fatal signal, such as a stack overflow.
+        note: Option<String>,
     },
     /// The task ran longer than its limit and was ended.
     #[error("{context} ran longer than {limit:?} and was ended")]
