@@ -14,7 +14,13 @@ fn write(tokens: TokenStream, text: &mut String) {
     // What stood before: a word wants a space before another word, punctuation mostly none.
     let mut tokens = tokens.into_iter().peekable();
     let mut joint = false;
+    // A lifetime is a tick and a word, and wants a space after it.
+    let mut lifetime = false;
     while let Some(token) = tokens.next() {
+        if lifetime && !joint && !matches!(token, TokenTree::Punct(_)) {
+            text.push(' ');
+        }
+        lifetime = joint && text.ends_with('\'');
         match token {
             TokenTree::Group(group) => {
                 let (open, close) = match group.delimiter() {
@@ -29,7 +35,10 @@ fn write(tokens: TokenStream, text: &mut String) {
                 joint = false;
             }
             TokenTree::Ident(_) | TokenTree::Literal(_) => {
-                if !joint && text.ends_with(|last: char| last.is_alphanumeric() || matches!(last, '_' | ')' | ']')) {
+                if !joint
+                    && !text.ends_with(' ')
+                    && text.ends_with(|last: char| last.is_alphanumeric() || matches!(last, '_' | ')' | ']'))
+                {
                     text.push(' ');
                 }
                 text.push_str(&token.to_string());
@@ -90,6 +99,15 @@ fn is_tick(token: &TokenTree) -> bool {
 
 fn is(punct: &Punct, character: char) -> bool {
     punct.as_char() == character
+}
+
+/// The tokens as if they stood at `span`: what the compiler says of them it says there.
+pub(crate) fn at(span: proc_macro2::Span, tokens: &impl ToTokens) -> TokenStream {
+    let moved = tokens.to_token_stream().into_iter().map(|mut token| {
+        token.set_span(token.span().located_at(span));
+        token
+    });
+    moved.collect()
 }
 
 /// Does this identifier occur in the tokens?

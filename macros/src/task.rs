@@ -12,7 +12,7 @@ use syn::{Error, FnArg, GenericParam, Ident, Pat, Result, ReturnType, Signature,
 use crate::check;
 use crate::item::{Function, Impl, Item, Member};
 use crate::options::{GenericArgumentTokens, TaskOptions};
-use crate::signature::{portable, text};
+use crate::signature::{at, portable, text};
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let options = TaskOptions::parse(arguments)?;
@@ -197,29 +197,32 @@ fn call(
         signature.inputs.iter().map(|input| parameter_type(input, self_type.as_ref())).collect();
     let state = check::has_state(signature, options).then(|| parameters.remove(0));
     let kinds = parameters.iter().map(|ty| {
-        let span = ty.span();
+        let (span, private) = (ty.span(), at(ty.span(), private));
         quote_spanned!(span=> #private::param::<#ty, _>())
     });
-    let kinds = quote!((#(#kinds,)*));
+    let kinds = quote!(#(, #kinds)*);
     let path = path(signature, owner, instance);
     let span = check::result_span(signature);
+    let whole = private;
+    let private = at(span, private);
     let count = Ident::new(&format!("n{}", parameters.len()), span);
     let returns_result = matches!(&signature.output, ReturnType::Type(_, ty) if is_result(ty));
     if options.state.is_some() {
         let made = format_ident!("{}", if returns_result { "Fallibly" } else { "Plainly" });
         return quote_spanned!(span=>
-            #private::constructor::#count(&#path, ::core::marker::PhantomData::<#private::#made>, #kinds));
+            #private::constructor::#count(&#path, ::core::marker::PhantomData::<#private::#made> #kinds));
     }
     let call = match state {
-        None => quote_spanned!(span=> #private::plain::#count(&#path, #kinds)),
+        None => quote_spanned!(span=> #private::plain::#count(&#path #kinds)),
         Some(reference) => {
-            let state = quote_spanned!(reference.span()=> #private::state::<#reference>());
-            quote_spanned!(span=> #private::with_state::#count(&#path, #state, #kinds))
+            let private_there = at(reference.span(), whole);
+            let state = quote_spanned!(reference.span()=> #private_there::state::<#reference>());
+            quote_spanned!(span=> #private::with_state::#count(&#path, #state #kinds))
         }
     };
     match &signature.output {
         ReturnType::Type(_, ty) if returns_result => {
-            let failure = failure(portable(ty.to_token_stream(), self_type.as_ref()), private);
+            let failure = failure(portable(ty.to_token_stream(), self_type.as_ref()), whole);
             quote!(#call.with_failure(#failure))
         }
         _ => call,

@@ -3,8 +3,15 @@
 pub use inventory;
 pub use rkyv;
 
-pub use crate::message::{Auto, DecodeError, Decoder, EncodeError, Encoder, InPlace, Message};
+pub use crate::message::{Checker, DecodeError, Decoder, EncodeError, Encoder, InPlace, Message};
 pub use crate::task::{
     AnyError, DebugError, DisplayError, Fallibly, Feed, InArchive, NoError, Plainly, Probe, TaskEntry, TaskSource,
     constructor, param, plain, state, with_state,
 };
+
+/// Types that public signatures mention and nobody needs to name.
+pub mod internals {
+    pub use crate::message::*;
+    pub use crate::task::registry::{DuplicateTask, LookupError};
+    pub use crate::task::*;
+}

@@ -14,6 +14,7 @@ use crate::arena::{self, BlockId, Owner, Verdict};
 pub const MUTANTS: &[(u32, &str)] = arena::mutants::ALL;
 
 pub use crate::pool::testing as pool;
+pub use crate::task::testing as task;
 
 /// Makes one of [`MUTANTS`] in this process and those it forks from now on; 0 for none.
 pub fn select_mutant(number: u32) {

@@ -1,42 +1,12 @@
-//! From [`Message`] to rkyv's traits: what rkyv's containers and derives ask of their parts.
+//! From [`Message`] to rkyv's traits: what rkyv's containers ask of their parts.
 
 use std::hash::{Hash, Hasher};
 
 use rkyv::traits::CopyOptimization;
 use rkyv::vec::{ArchivedVec, VecResolver};
-use rkyv::with::{ArchiveWith, DeserializeWith, SerializeWith};
 use rkyv::{Archive, Place, Serialize};
 
-use super::{DecodeError, Decoder, EncodeError, Encoder, Message};
-
-/// The `with` of every field of a `#[message]` type: rkyv's derives then ask for [`Message`] and for nothing else.
-// Not public API. Used by generated code.
-#[derive(Debug)]
-pub struct Auto;
-
-impl<T: Message> ArchiveWith<T> for Auto {
-    type Archived = T::Archived;
-    type Resolver = T::Resolver;
-
-    #[inline]
-    fn resolve_with(field: &T, resolver: T::Resolver, out: Place<T::Archived>) {
-        T::write_root(field, resolver, out);
-    }
-}
-
-impl<T: Message> SerializeWith<T, Encoder> for Auto {
-    #[inline]
-    fn serialize_with(field: &T, encoder: &mut Encoder) -> Result<T::Resolver, EncodeError> {
-        T::write_parts(field, encoder)
-    }
-}
-
-impl<T: Message> DeserializeWith<T::Archived, T, Decoder> for Auto {
-    #[inline]
-    fn deserialize_with(field: &T::Archived, decoder: &mut Decoder) -> Result<T, DecodeError> {
-        T::read(field, decoder)
-    }
-}
+use super::{EncodeError, Encoder, Message};
 
 /// A message in the place of a `Serialize` type. Transparent, so that `&[T]` is `&[Bridge<T>]`.
 #[repr(transparent)]

@@ -137,6 +137,10 @@ impl Encoder {
             return Ok(());
         }
         self.delta = BIAS;
+        if self.cur == self.end {
+            // No room: what needs none (an empty vector) shall still point into the receiver's memory.
+            (self.start, self.cur, self.end) = (slot.cast(), slot.cast(), slot.cast());
+        }
         match parts(self) {
             Ok(resolver) => {
                 // SAFETY: the caller vouches for the slot. The position is the address plus delta, see the module doc.

@@ -71,6 +71,13 @@ impl DecodeError {
         DecodeError(text.into().into_boxed_str())
     }
 
+    // Not public API. Used by generated code.
+    #[doc(hidden)]
+    #[cold]
+    pub fn unknown_variant(of: &str, tag: u8) -> Self {
+        DecodeError::new(format!("`{of}` has no variant {tag}"))
+    }
+
     /// Always [`ErrorKind::InvalidData`].
     pub fn kind(&self) -> ErrorKind {
         ErrorKind::InvalidData

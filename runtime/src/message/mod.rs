@@ -7,7 +7,7 @@
 //!
 //! [`Message`] has one implementation per type instead of a blanket one over rkyv's traits: rkyv knows no `PathBuf`,
 //! `OsString` or `SystemTime`, and no blanket rule can add them everywhere (as items, results, inside `Vec` and maps).
-//! `#[message]` implements it for a user's type on top of rkyv's derives.
+//! `#[message]` implements it for a user's type.
 #![allow(unsafe_code)]
 
 mod bridge;
@@ -23,7 +23,6 @@ use rkyv::Portable;
 use rkyv::bytecheck::CheckBytes;
 use rkyv::traits::CopyOptimization;
 
-pub use bridge::Auto;
 pub(crate) use bridge::write_slice;
 pub use check::{Checker, Range};
 pub use decode::Decoder;
@@ -128,3 +127,6 @@ pub unsafe fn validate_archived<A: CheckBytes<Checker>>(slot: *const u8, ranges:
     // SAFETY: as for this function.
     unsafe { check::validate::<A>(slot, ranges) }
 }
+
+#[cfg(test)]
+mod tests;

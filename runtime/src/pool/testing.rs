@@ -31,7 +31,7 @@ fn square(x: u64) -> u64 {
                     signature: "fn square(x: u64) -> u64",
                     version: 0,
                 },
-                plain::n1(&square, (param::<u64, _>(),)),
+                plain::n1(&square, param::<u64, _>()),
             )
         }
     };

@@ -57,6 +57,7 @@ pub trait Feed<Way, A> {
 
 macro_rules! feed {
     ($([$($generics:tt)*] $from:ty => $way:ty, $param:ty: |$this:ident, $encoder:ident, $slot:ident| $write:expr;)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl<$($generics)*> Feed<$way, $param> for $from {
             #[inline(always)]
             unsafe fn feed(self, $encoder: &mut Encoder, $slot: *mut u8) -> Result<(), EncodeError> {
@@ -120,6 +121,7 @@ feed! {
 // with the one for `&T` above, as far as the compiler can know.
 macro_rules! archived {
     ($([$($generics:tt)*] $type:ty;)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl<'r, $($generics)*> Feed<InArchive, &'r <$type as Message>::Archived> for $type {
             #[inline(always)]
             unsafe fn feed(self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
@@ -157,6 +159,7 @@ macro_rules! feeds {
         $(feeds!(@impl $put, $generics, $way, $param, $from);)*
     };
     (@impl $put:ident, [$($generics:tt)*], $way:ty, $param:ty, $from:ty) => {
+        #[diagnostic::do_not_recommend]
         impl<$($generics)*> Feed<$way, $param> for $from {
             #[inline(always)]
             unsafe fn feed(self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
@@ -186,6 +189,7 @@ feeds! { put_os_str:
 /// Slices: by `&$from[..]`, as `as_ref` is ambiguous for arrays of bytes and the like.
 macro_rules! slices {
     ($([$($generics:tt)*] $way:ty, $param:ty => $from:ty;)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl<$($generics)*> Feed<$way, $param> for $from {
             #[inline(always)]
             unsafe fn feed(self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
@@ -211,6 +215,7 @@ slices! {
     ['r, T: SliceItem, const N: usize] AsSlice, &'r [T] => &[T; N];
 }
 
+#[diagnostic::do_not_recommend]
 impl<S> Accept<Call<S, ()>> for () {
     #[inline(always)]
     unsafe fn write(self, _: &mut Encoder, _: *mut u8) -> Result<(), EncodeError> {
@@ -218,6 +223,7 @@ impl<S> Accept<Call<S, ()>> for () {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<X: Feed<W, A>, S, W, A: Param<W>> Accept<Call<S, (By<W, A>,)>> for X {
     #[inline(always)]
     unsafe fn write(self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
@@ -229,6 +235,7 @@ impl<X: Feed<W, A>, S, W, A: Param<W>> Accept<Call<S, (By<W, A>,)>> for X {
 /// Several parameters: a tuple, or a reference to one.
 macro_rules! several {
     ($slots:ident: $($x:ident $w:ident $a:ident $index:tt)*) => {
+        #[diagnostic::do_not_recommend]
         impl<S, $($x: Feed<$w, $a>, $w, $a: Param<$w>),*> Accept<Call<S, ($(By<$w, $a>,)*)>> for ($($x,)*) {
             #[inline(always)]
             unsafe fn write(self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
@@ -239,6 +246,7 @@ macro_rules! several {
             }
         }
 
+        #[diagnostic::do_not_recommend]
         impl<'x, S, $($x, $w, $a: Param<$w>),*> Accept<Call<S, ($(By<$w, $a>,)*)>> for &'x ($($x,)*)
         where
             $(&'x $x: Feed<$w, $a>,)*

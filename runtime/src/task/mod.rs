@@ -11,6 +11,8 @@ mod param;
 pub(crate) mod registry;
 mod run;
 mod state;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use accept::{Accept, Feed};
 pub use entry::{Role, TaskCall, TaskEntry, TaskSource};
@@ -20,7 +22,10 @@ pub use fallible::{AnyError, DebugError, DisplayError, NoError, Probe};
 pub use fault::TaskFault;
 pub use function::{Borrowed, By, Call, NoState, StateFn, TaskFn};
 pub use panic::{PanicRecord, install as install_panic_hook};
-pub use param::{InArchive, Kind, Param, param};
+pub use param::{
+    AsOsStr, AsPath, AsSlice, AsText, ByLending, ByValue, InArchive, Kind, Lent, OsStrRef, Param, PathRef, Slice, Text,
+    Value, Viewed, param,
+};
 pub use registry::{TaskId, TaskInfo, tasks};
 pub use run::{Fallibly, Made, Plainly, RunCtx, SlotLayout, constructor, plain, state, with_state};
 pub use state::WorkerState;

@@ -105,7 +105,7 @@ fn registry() -> &'static Registry {
 ///
 /// # Errors
 /// Two tasks have the same key; nothing is run then.
-pub fn check() -> Result<(), DuplicateTask> {
+pub(crate) fn check() -> Result<(), DuplicateTask> {
     registry().duplicate.map_or(Ok(()), Err)
 }
 
@@ -113,7 +113,7 @@ pub fn check() -> Result<(), DuplicateTask> {
 ///
 /// # Errors
 /// It is none, or [`check`] fails.
-pub fn entry_of<F: 'static>() -> Result<TaskId, LookupError> {
+pub(crate) fn entry_of<F: 'static>() -> Result<TaskId, LookupError> {
     check()?;
     let name = std::any::type_name::<F>();
     registry().by_type.get(&TypeId::of::<F>()).copied().ok_or(LookupError::NotATask { name })
@@ -123,7 +123,7 @@ pub fn entry_of<F: 'static>() -> Result<TaskId, LookupError> {
 ///
 /// # Errors
 /// This build has none, or [`check`] fails.
-pub fn get(id: TaskId) -> Result<&'static TaskEntry, LookupError> {
+pub(crate) fn get(id: TaskId) -> Result<&'static TaskEntry, LookupError> {
     check()?;
     let entries = &registry().entries;
     entries.get(id.0 as usize).copied().ok_or(LookupError::Unknown { number: id.0, tasks: entries.len() })

@@ -226,7 +226,7 @@ macro_rules! arity {
     (plain $n:ident $slots:ty; $($k:ident $h:ident $index:tt)*) => {
         /// A task of this many parameters.
         // Not public API. Used by generated code.
-        pub const fn $n<F, R, $($k: Kind),*>(_: &F, _: ($(PhantomData<$k>,)*)) -> TaskCall
+        pub const fn $n<F, R, $($k: Kind),*>(_: &F $(, _: PhantomData<$k>)*) -> TaskCall
         where
             F: for<'a> Fn($($k::Arg<'a>),*) -> R + Copy + 'static,
             R: Message,
@@ -261,8 +261,8 @@ macro_rules! arity {
         // Not public API. Used by generated code.
         pub const fn $n<F, R, S: 'static, $($k: Kind),*>(
             _: &F,
-            _: PhantomData<S>,
-            _: ($(PhantomData<$k>,)*),
+            _: PhantomData<S>
+            $(, _: PhantomData<$k>)*
         ) -> TaskCall
         where
             F: for<'a> Fn(&'a mut S, $($k::Arg<'a>),*) -> R + Copy + 'static,
@@ -298,8 +298,8 @@ macro_rules! arity {
         // Not public API. Used by generated code.
         pub const fn $n<F, R, S: 'static, M: Made<R, State = S>, $($k: Kind),*>(
             _: &F,
-            _: PhantomData<M>,
-            _: ($(PhantomData<$k>,)*),
+            _: PhantomData<M>
+            $(, _: PhantomData<$k>)*
         ) -> TaskCall
         where
             F: for<'a> Fn($($k::Arg<'a>),*) -> R + Copy + 'static,

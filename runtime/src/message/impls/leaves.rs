@@ -22,6 +22,7 @@ use crate::message::{DecodeError, Decoder, EncodeError, Encoder, Message};
 /// A type whose archived form is itself.
 macro_rules! same {
     ($($type:ty),*) => {$(
+        #[diagnostic::do_not_recommend]
         impl Message for $type {
             type Archived = $type;
             type Resolver = ();
@@ -53,6 +54,7 @@ same! { u8, i8, bool, (), NonZeroU8, NonZeroI8 }
 /// A number of several bytes: archived in little-endian order.
 macro_rules! number {
     ($($type:ty = $archived:ty,)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl Message for $type {
             type Archived = $archived;
             type Resolver = ();
@@ -95,6 +97,7 @@ number! {
 /// A number of the machine's width: 64 bits in a message.
 macro_rules! pointer_sized {
     ($($type:ty as $wide:ty = $archived:ty, $to:expr, $back:expr;)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl Message for $type {
             type Archived = $archived;
             type Resolver = ();
@@ -136,6 +139,7 @@ pointer_sized! {
 /// A type that rkyv archives, by rkyv's implementation.
 macro_rules! leaf {
     ($($type:ty)*) => {$(
+        #[diagnostic::do_not_recommend]
         impl Message for $type {
             type Archived = <$type as Archive>::Archived;
             type Resolver = <$type as Archive>::Resolver;
