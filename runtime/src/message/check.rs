@@ -56,14 +56,15 @@ pub(super) unsafe fn validate<A: CheckBytes<Checker>>(slot: *const u8, ranges: &
 }
 
 // SAFETY: `check_subtree_ptr` accepts only what lies within one of the ranges, which are readable by the contract of
-// `validate`. A "subtree" is all of the ranges.
+// `validate`, or has no size and is not null. A "subtree" is all of the ranges.
 unsafe impl ArchiveContext<DecodeError> for Checker {
     fn check_subtree_ptr(&mut self, ptr: *const u8, layout: &Layout) -> Result<(), DecodeError> {
         let start = ptr as usize;
         let inside = start
             .checked_add(layout.size())
             .is_some_and(|end| self.ranges.iter().any(|range| range.start <= start && end <= range.end));
-        if !inside {
+        // Nothing is read of nothing: an empty slice at the start of an item may point to before any memory was had.
+        if !inside && (layout.size() > 0 || start == 0) {
             return Err(DecodeError::new(format!("{} bytes at {start:#x} lie outside of it", layout.size())));
         }
         if !start.is_multiple_of(layout.align()) {
