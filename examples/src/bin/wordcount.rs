@@ -42,7 +42,7 @@ const BATCH: usize = 32;
 const FULL: usize = 64 << 20;
 
 /// A larger file is taken in pieces of this size.
-const PIECE: u64 = 8 << 20;
+const PIECE: u64 = 4 << 20;
 
 /// A word of a large file that goes on for longer than this makes the file unreadable to us.
 const LONGEST_WORD: usize = 64 << 20;

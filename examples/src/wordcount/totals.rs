@@ -8,7 +8,7 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use super::{Counter, Counts};
 
 /// So many bytes of different words are held in memory.
-const MEMORY: usize = 128 << 20;
+const MEMORY: usize = 64 << 20;
 
 /// So many files are open at once; then they are merged into one.
 const MAX_RUNS: usize = 64;
