@@ -1,4 +1,41 @@
-//! Process-parallel Rust with rayon's ease.
+//! Process-parallel Rust with rayon's ease: annotate a function, map it over items in worker processes.
+//!
+//! ```
+//! use offspring::{Pool, task};
+//!
+//! #[task]
+//! fn square(x: u64) -> u64 {
+//!     x * x
+//! }
+//!
+//! fn main() -> offspring::Result<()> {
+//!     let pool = Pool::new()?;
+//!     assert_eq!(pool.map(square, 0..4)?, [0, 1, 4, 9]);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! There is no call to make first in `main` and no guard around it: children never run it.
+//!
+//! - [`task`]: makes a function one that can be called in another process. It stays a plain function.
+//! - [`message`]: makes a type one that can cross.
+//! - [`Pool`]: worker processes, and `map` and its relatives over them.
+//! - [`Process`], [`spawn()`]: one task in a process of its own.
+//! - [`Executor`]: the calls of a pool as a trait; [`Inline`] runs tasks in the calling process.
+//! - [`TaskError`], [`Error`], [`ErrorKind`]: why there is no value.
+//!
+//! # What it does
+//!
+//! - A worker that crashes or is killed costs the item it was working on, nothing else; the error says which and why.
+//! - Children end with their parent, however it ends, and leave nothing behind: no process, no zombie, no name in `/dev/shm`.
+//! - Values cross through shared memory that all processes map; parameters that borrow are read there in place.
+//!
+//! # What it does not do
+//!
+//! - It does not share the memory of your program: each process has its own statics, and a child begins with their initial
+//!   values.
+//! - It does not undo what a task did outside when its worker died.
+//! - It does not run on anything but 64-bit Linux.
 mod arena;
 mod error;
 mod executor;

@@ -56,6 +56,15 @@ pub(crate) fn w2() -> Result<(), Box<dyn Error>> {
     check(&squares);
     figure("W2", "default chunk", peer, time.as_nanos() as f64 / N as f64, "ns/task", N as usize)?;
 
+    let in_place = "offspring Pool::map_in_place (results read in shared memory)";
+    drop(pool.map_in_place(square, 0..N)?);
+    let start = Instant::now();
+    let squares = pool.map_in_place(square, 0..N)?;
+    let time = start.elapsed();
+    assert!(squares.len() as u64 == N && (0..N).zip(squares.iter()).all(|(x, y)| x.wrapping_mul(x) == *y));
+    drop(squares);
+    figure("W2", "default chunk", in_place, time.as_nanos() as f64 / N as f64, "ns/task", N as usize)?;
+
     check(&pool.batch().chunk_size(1).map(square, 0..N)?);
     let start = Instant::now();
     let squares = pool.batch().chunk_size(1).map(square, 0..N)?;
@@ -123,5 +132,14 @@ pub(crate) fn w4() -> Result<(), Box<dyn Error>> {
     let time = start.elapsed();
     assert!(filled.iter().enumerate().all(|(i, array)| array.len() == PAYLOAD && array[PAYLOAD - 1] == i as u8 + 1));
     figure("W4", "results 16 MiB", "offspring Pool::map, Vec<u8>", rate(time), "GB/s", N)?;
+    drop(filled);
+
+    drop(pool.batch().chunk_size(1).map_in_place(fill, 0..4)?);
+    let start = Instant::now();
+    let filled = pool.batch().chunk_size(1).map_in_place(fill, 0..N as u64)?;
+    let time = start.elapsed();
+    assert!(filled.iter().enumerate().all(|(i, array)| array.len() == PAYLOAD && array[PAYLOAD - 1] == i as u8 + 1));
+    let peer = "offspring Pool::map_in_place, Vec<u8> (read in shared memory)";
+    figure("W4", "results 16 MiB", peer, rate(time), "GB/s", N)?;
     Ok(())
 }
