@@ -17,6 +17,8 @@ use crate::{Signal, sys, task};
 pub(crate) const EXIT_ORPHANED: i32 = 120;
 /// The child's program is not the parent's build.
 pub(crate) const EXIT_WRONG_BUILD: i32 = 121;
+pub(crate) const WRONG_BUILD: &str =
+    "runs another build of this program: was its file replaced while it ran? Start the program anew";
 /// The shared memory could not be mapped in the child.
 pub(crate) const EXIT_NO_ARENA: i32 = 122;
 /// The child could not be given what was asked for it: its note says what.

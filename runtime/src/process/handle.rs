@@ -51,11 +51,7 @@ impl Death {
             _ => "it did not say why",
         };
         Some(match code {
-            child::EXIT_WRONG_BUILD => {
-                "the child runs another build of this program: was its file replaced while it ran? Start the \
-                                        program anew"
-                    .into()
-            }
+            child::EXIT_WRONG_BUILD => format!("the child {}", child::WRONG_BUILD),
             child::EXIT_NO_ARENA => {
                 "the child could not map the family's shared memory: is its address space limited?".into()
             }

@@ -29,13 +29,13 @@ use super::fork_server::{ForkServer, Refused};
 use super::handle::ChildHandle;
 use super::launch::{FamilyFds, Launch, Lifeline, effective_method};
 use super::spec::{ChildSpec, OnDeath, StartMethod};
-use super::{exit, guard, mourning};
-use crate::Signal;
+use super::{child, exit, guard, mourning};
 use crate::arena::{self, Arena, Life, Owner, Verdict};
 use crate::sys::pidfd::Reaped;
 use crate::sys::proc::{self, Namespaces, Rights};
 use crate::sys::spawn::Spawned;
 use crate::sys::{self, fd::Poller};
+use crate::{ExitStatus, Signal};
 
 const WAKE: u64 = u64::MAX;
 const NOTIFY: u64 = u64::MAX - 1;
@@ -263,7 +263,11 @@ impl Supervisor {
                 }
                 Err(Refused::Failed(error)) => return Err(error),
                 Err(Refused::Gone) => {
-                    last = self.discard_fork_server(&mut server);
+                    let status = self.discard_fork_server(&mut server);
+                    if status.code() == Some(child::EXIT_WRONG_BUILD) {
+                        return Err(SpawnError::ForkServer { reason: child::WRONG_BUILD.into() });
+                    }
+                    last = status.to_string();
                     launch.lifeline = Lifeline::new()?;
                 }
             }
@@ -284,10 +288,10 @@ impl Supervisor {
     }
 
     /// Ends the fork server, if there is one; how it ended.
-    fn discard_fork_server(&self, server: &mut Option<ForkServer>) -> String {
-        let Some(server) = server.take() else { return String::new() };
+    fn discard_fork_server(&self, server: &mut Option<ForkServer>) -> ExitStatus {
+        let Some(server) = server.take() else { return ExitStatus::Unknown };
         _ = self.poller.remove(server.pidfd());
-        server.end().to_string()
+        server.end()
     }
 
     /// From now on the child is seen to.

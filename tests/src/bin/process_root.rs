@@ -33,6 +33,12 @@ fn sleep(milliseconds: u64) {
 }
 
 #[task]
+fn run_this_program() -> String {
+    let output = std::process::Command::new("/proc/self/exe").arg("works").output().expect("a program");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[task]
 fn say_late(text: String) {
     std::thread::sleep(Duration::from_millis(300));
     println!("{text}");
@@ -83,6 +89,28 @@ fn main() -> offspring::Result<()> {
             println!("{:?}: {error}", error.kind());
             Ok(())
         }
+        // Its own file is replaced by another program while it runs, or deleted.
+        "replaced" => {
+            let file = std::env::current_exe().expect("a path");
+            std::fs::remove_file(&file).expect("deleted");
+            if let Some(other) = arguments.get(1) {
+                std::fs::copy(other, &file).expect("replaced");
+            }
+            print_whether_it_works();
+            Ok(())
+        }
+        // The test replaces the file, and then closes our input.
+        "when-told" => {
+            println!("ready");
+            std::io::stdin().read_to_end(&mut Vec::new()).expect("stdin");
+            print_whether_it_works();
+            Ok(())
+        }
+        // A task's own command is this very program: no child of ours.
+        "commands" => {
+            println!("{}", offspring::spawn(run_this_program, ())?.join()?);
+            Ok(())
+        }
         "works" => {
             offspring::spawn(sleep, 1)?.join()?;
             Process::new(sleep, 1).start_method(StartMethod::ForkServer).spawn()?.join()?;
@@ -90,6 +118,18 @@ fn main() -> offspring::Result<()> {
             Ok(())
         }
         other => panic!("process_root {other}: there is no such program"),
+    }
+}
+
+/// By both start methods.
+fn print_whether_it_works() {
+    match offspring::spawn(sleep, 1).expect("a child").join() {
+        Ok(()) => println!("works"),
+        Err(error) => println!("{:?}: {error}", error.kind()),
+    }
+    match Process::new(sleep, 1).start_method(StartMethod::ForkServer).spawn() {
+        Ok(child) => println!("{:?}", child.join().map_err(|error| error.kind())),
+        Err(error) => println!("{:?}: {error}", error.kind()),
     }
 }
 

@@ -1,0 +1,5 @@
+fn main() {
+    println!("main");
+    app::check();
+    println!("checked");
+}

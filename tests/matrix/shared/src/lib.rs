@@ -1,0 +1,2 @@
+//! The runtime in a shared library.
+pub use offspring;
