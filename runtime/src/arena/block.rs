@@ -261,6 +261,7 @@ impl Block {
         this.arena.adopt(this.hold, this.id, parent)
     }
 
+    #[cfg(any(test, feature = "testing"))]
     /// Gives back what lies behind the first `len` bytes, as far as that pays: whole granules of a large block.
     pub(crate) fn shrink_to(&mut self, len: usize) {
         let left = (len.max(1) as u64).div_ceil(GRANULE);

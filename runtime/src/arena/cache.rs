@@ -61,6 +61,7 @@ thread_local! {
     /// The cache that this thread used last. Beside `CACHES` because it needs no destructor, and so no check for that.
     static FRONT: Cell<*mut Cache> = const { Cell::new(ptr::null_mut()) };
     /// The caches of this thread, nearly always one.
+    #[allow(clippy::vec_box, reason = "`FRONT` points to one, so they must not move")]
     static CACHES: RefCell<Vec<Box<UnsafeCell<Cache>>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -179,6 +179,7 @@ impl Granules {
         self.commit(OP_RETIRE);
     }
 
+    #[cfg(any(test, feature = "testing"))]
     /// Cuts the large block that starts at `head` to `left` of its `count` granules. The rest keeps its pages.
     pub(crate) fn cut(&self, head: u32, count: u32, left: u32) {
         self.record_free(head + left, count - left, true);
@@ -302,10 +303,10 @@ impl Granules {
         let head = map.head();
         let (low, high) = (map.layout.first_granule(), head.high.load(Relaxed).min(map.layout.granule_count()));
         let used = head.used.load(Relaxed);
-        if head.warm.load(Relaxed) >= count {
-            if let Some(first) = find_run(|word| !map.warm(word).load(Relaxed), low, high, count) {
-                return Some(first);
-            }
+        if head.warm.load(Relaxed) >= count
+            && let Some(first) = find_run(|word| !map.warm(word).load(Relaxed), low, high, count)
+        {
+            return Some(first);
         }
         if (high - low).saturating_sub(used) >= count
             && let Some(first) = find_run(|word| map.used(word).load(Relaxed), low, high, count)

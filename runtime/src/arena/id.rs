@@ -123,7 +123,7 @@ impl BlockId {
     /// The block at `pos`, a multiple of 64 below 1 TiB, in its life `generation`.
     #[inline]
     pub(crate) fn new(pos: Pos, generation: u32) -> Option<BlockId> {
-        let fits = pos % ALIGN as u64 == 0 && pos / (ALIGN as u64) < 1 << 34;
+        let fits = pos.is_multiple_of(ALIGN as u64) && pos / (ALIGN as u64) < 1 << 34;
         (fits && (1..=BLOCK_GENERATION_MAX).contains(&generation)).then_some(())?;
         NonZeroU64::new((pos / ALIGN as u64) << BLOCK_GENERATION_BITS | u64::from(generation)).map(BlockId)
     }

@@ -11,16 +11,6 @@ use super::id::Owner;
 use super::{Arena, ArenaError};
 use crate::sys::lock;
 
-/// Declares this process alive as `owner`, until it ends.
-pub(crate) fn hold(owner: Owner) -> Result<(), ArenaError> {
-    super::family()?.hold_liveness(owner)
-}
-
-/// Whether the process `owner` of this family is alive.
-pub(crate) fn is_alive(owner: Owner) -> bool {
-    super::family().is_ok_and(|arena| arena.is_alive(owner))
-}
-
 impl Arena {
     /// Declares this process alive as `owner`, until it ends.
     pub(crate) fn hold_liveness(&self, owner: Owner) -> Result<(), ArenaError> {

@@ -16,8 +16,9 @@ mod header;
 mod hold;
 mod id;
 mod layout;
+#[cfg(any(test, feature = "testing"))]
 mod ledger;
-pub(crate) mod liveness;
+mod liveness;
 mod local;
 pub(crate) mod mutants;
 mod slots;
@@ -42,9 +43,10 @@ pub(crate) use create::{create_stage, open_stage};
 pub(crate) use error::ArenaError;
 #[cfg(feature = "testing")]
 pub(crate) use granule::Granules;
-pub(crate) use id::{ALIGN, BlockId, Owner, Pos, SLOTS, ThreadId};
+pub(crate) use id::{BlockId, Owner, Pos, ThreadId};
 #[cfg(feature = "testing")]
 pub(crate) use layout::LEN_MIN;
+#[cfg(feature = "testing")]
 pub(crate) use ledger::Ledger;
 pub(crate) use mutants::mutant;
 pub(crate) use slots::{Life, Slot, Slots};
@@ -79,20 +81,10 @@ impl Arena {
         (self.memfd.as_fd(), self.locks.as_fd())
     }
 
-    /// A random number, equal in all members.
-    pub(crate) fn id(&self) -> u64 {
-        self.id
-    }
-
     /// Where the mapping begins, its length, and at which offset payloads begin.
     #[cfg(feature = "testing")]
     pub(crate) fn mapping(&self) -> (*mut u8, usize, usize) {
         (self.map.base().as_ptr(), self.map.layout.len, self.map.layout.payload as usize)
-    }
-
-    /// The length of the mapping.
-    pub(crate) fn len(&self) -> usize {
-        self.map.layout.len
     }
 
     /// This process in this arena.
@@ -126,6 +118,7 @@ impl Arena {
     }
 
     /// The position of a byte of payload; `None` for any other address.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn pos_of(&self, address: *const u8) -> Option<Pos> {
         self.map.pos_of(address)
     }

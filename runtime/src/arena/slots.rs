@@ -66,6 +66,7 @@ impl Slot {
     }
 
     /// The name, at most 64 bytes of it.
+    #[cfg(test)]
     pub(crate) fn name(&self) -> String {
         let len = (self.name_len.load(Ordering::Acquire) as usize).min(self.name.len());
         let bytes: Vec<u8> = self.name[..len].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
@@ -74,7 +75,8 @@ impl Slot {
 
     /// Names the process; only its first 64 bytes are kept, cut at a character.
     pub(crate) fn set_name(&self, name: &str) {
-        let len = name.floor_char_boundary(self.name.len());
+        let fits = |len: &usize| name.is_char_boundary(*len);
+        let len = (0..=self.name.len().min(name.len())).rev().find(fits).unwrap_or(0);
         for (to, from) in self.name.iter().zip(&name.as_bytes()[..len]) {
             to.store(*from, Ordering::Relaxed);
         }
@@ -126,12 +128,6 @@ impl<'a> Slots<'a> {
     pub(crate) fn get(self, owner: Owner) -> Option<&'a Slot> {
         let slot = self.0.map.slot(owner.slot());
         (slot.generation.load(Ordering::Acquire) == owner.generation()).then_some(slot)
-    }
-
-    /// Who started the process.
-    pub(crate) fn parent_of(self, owner: Owner) -> Option<Owner> {
-        self.get(owner)?;
-        Owner::from_raw(self.0.map.slot_parent(owner.slot()).load(Ordering::Acquire)).filter(|parent| *parent != owner)
     }
 
     /// Gives the slot back; only after the audit. Does nothing if `owner` no longer has it.

@@ -27,11 +27,6 @@ impl Deref for Thread {
     }
 }
 
-/// The calling thread's record in the family's arena, claimed at first use and returned when the thread ends.
-pub(crate) fn current() -> Result<Thread, ArenaError> {
-    super::family()?.thread()
-}
-
 /// A claim, returned when the thread's locals are destroyed.
 struct Claim {
     arena: &'static Arena,
@@ -123,11 +118,7 @@ impl Arena {
         (self.map.thread(id.index()).generation.load(Ordering::Acquire) == id.generation()).then_some(owner)
     }
 
-    /// The record of a thread that is still there, of any process.
-    pub(crate) fn thread_of(&self, id: ThreadId) -> Option<&ThreadRecord> {
-        self.owner_of_thread(id).map(|_| self.map.thread(id.index()))
-    }
-
+    #[cfg(any(test, feature = "testing"))]
     /// How many records are claimed.
     pub(crate) fn count_threads(&self) -> usize {
         (0..THREADS).filter(|index| self.map.thread_owner(*index).load(Ordering::Relaxed) != 0).count()

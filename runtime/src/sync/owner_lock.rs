@@ -94,6 +94,7 @@ impl OwnerLock {
     }
 
     /// The holder, dead or alive.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn holder(&self) -> Option<ThreadId> {
         ThreadId::from_raw(self.0.load(Ordering::Acquire) & !WAITERS)
     }

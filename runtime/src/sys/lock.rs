@@ -7,12 +7,12 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-fn byte(kind: libc::c_int, offset: u32) -> libc::flock64 {
-    // SAFETY: all-zero bytes are a valid `flock64`.
-    let mut lock: libc::flock64 = unsafe { std::mem::zeroed() };
+fn byte(kind: libc::c_int, offset: u32) -> libc::flock {
+    // SAFETY: all-zero bytes are a valid `flock`.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = kind as libc::c_short;
     lock.l_whence = libc::SEEK_SET as libc::c_short;
-    lock.l_start = libc::off64_t::from(offset);
+    lock.l_start = libc::off_t::from(offset);
     lock.l_len = 1;
     lock
 }

@@ -31,25 +31,25 @@ fn create(name: &CStr, flags: libc::c_uint) -> io::Result<OwnedFd> {
 
 /// `ftruncate`. The caller keeps `len` below [`file_size_limit`], or the kernel sends SIGXFSZ.
 pub(crate) fn set_len(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
-    let len = libc::off64_t::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
+    let len = libc::off_t::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::EFBIG))?;
     // SAFETY: no memory is passed.
-    check(unsafe { libc::ftruncate64(fd.as_raw_fd(), len) })
+    check(unsafe { libc::ftruncate(fd.as_raw_fd(), len) })
 }
 
 /// The length of what `fd` names.
 pub(crate) fn len(fd: BorrowedFd<'_>) -> io::Result<u64> {
-    // SAFETY: all-zero bytes are a valid `stat64`, which the kernel overwrites.
-    let mut stat: libc::stat64 = unsafe { std::mem::zeroed() };
+    // SAFETY: all-zero bytes are a valid `stat`, which the kernel overwrites.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: `stat` is writable for the call.
-    check(unsafe { libc::fstat64(fd.as_raw_fd(), &mut stat) })?;
+    check(unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) })?;
     Ok(u64::try_from(stat.st_size).unwrap_or(0))
 }
 
 /// `RLIMIT_FSIZE`, which also bounds memfds; `u64::MAX` when there is none.
 pub(crate) fn file_size_limit() -> u64 {
-    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is writable for the call.
-    match unsafe { libc::getrlimit64(libc::RLIMIT_FSIZE, &mut limit) } {
+    match unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) } {
         0 => limit.rlim_cur,
         _ => u64::MAX,
     }
@@ -130,12 +130,11 @@ pub(crate) unsafe fn advise(address: NonNull<u8>, len: usize, advice: Advice) ->
 /// Gives the pages of a range of `fd` back to the system; they read as zeros from then on.
 pub(crate) fn punch(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
     let too_big = |_| io::Error::from_raw_os_error(libc::EFBIG);
-    let (offset, len) =
-        (libc::off64_t::try_from(offset).map_err(too_big)?, libc::off64_t::try_from(len).map_err(too_big)?);
+    let (offset, len) = (libc::off_t::try_from(offset).map_err(too_big)?, libc::off_t::try_from(len).map_err(too_big)?);
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
     loop {
         // SAFETY: no memory is passed; that the pages are nobody's is the caller's (the arena's) protocol.
-        match check(unsafe { libc::fallocate64(fd.as_raw_fd(), mode, offset, len) }) {
+        match check(unsafe { libc::fallocate(fd.as_raw_fd(), mode, offset, len) }) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
