@@ -13,6 +13,8 @@ mod run;
 mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use accept::{Accept, Feed};
 pub use entry::{Role, TaskCall, TaskEntry, TaskSource};
