@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::core::{Core, Estate, Inner, Phase};
 use super::layout::Seat;
-use crate::ErrorKind;
 use crate::arena::{BlockId, Owner};
 use crate::process::{ChildHandle, ChildSpec, Death, Role, supervisor};
+use crate::{ErrorKind, Signal};
 
 /// So many workers in a row that end before they look for work mean that none ever will.
 const MAX_FALSE_STARTS: u32 = 3;
+/// The same where it was SIGKILL that ended them: it comes from outside, and the next one may be spared.
+const MAX_KILLED_STARTS: u32 = 100;
 
 /// Who works.
 #[derive(Debug)]
@@ -23,12 +25,21 @@ pub(super) struct Crew {
     seats: usize,
     starting: usize,
     false_starts: u32,
+    killed_starts: u32,
     started: u64,
 }
 
 impl Crew {
     pub(super) fn new(seats: usize) -> Crew {
-        Crew { members: HashMap::new(), gone: HashSet::new(), seats, starting: 0, false_starts: 0, started: 0 }
+        Crew {
+            members: HashMap::new(),
+            gone: HashSet::new(),
+            seats,
+            starting: 0,
+            false_starts: 0,
+            killed_starts: 0,
+            started: 0,
+        }
     }
 
     /// Are all workers gone?
@@ -173,9 +184,14 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
         if inner.crew.members.remove(&death.owner).is_none() {
             inner.crew.gone.insert(death.owner);
         }
-        inner.crew.false_starts = if ready { 0 } else { inner.crew.false_starts + 1 };
-        let hopeless = inner.crew.false_starts >= MAX_FALSE_STARTS;
-        let false_starts = inner.crew.false_starts;
+        let crew = &mut inner.crew;
+        match death.status.signal() {
+            _ if ready => (crew.false_starts, crew.killed_starts) = (0, 0),
+            Some(Signal::KILL) => crew.killed_starts += 1,
+            _ => crew.false_starts += 1,
+        }
+        let hopeless = crew.false_starts >= MAX_FALSE_STARTS || crew.killed_starts >= MAX_KILLED_STARTS;
+        let false_starts = crew.false_starts + crew.killed_starts;
         drop(inner);
         if hopeless {
             let last = death.start_failure().unwrap_or_else(|| match &death.note {
