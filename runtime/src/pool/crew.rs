@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::*;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::claim::Chunk;
 use super::core::{Core, Estate, Inner, Phase};
 use super::layout::Seat;
 use crate::arena::{BlockId, Owner};
@@ -122,11 +123,17 @@ impl Core {
         }
     }
 
-    /// How many workers are about to take a chunk: still starting, or without a job.
+    /// How many workers are about to take a chunk: those still starting, and those that hold none.
     fn at_hand(&self, inner: &Inner) -> u64 {
         let control = self.estate.control();
-        let busy = control.seats.iter().filter(|seat| seat.owner.load(SeqCst) != 0 && seat.job.load(SeqCst) != 0);
-        ((inner.crew.members.len() + inner.crew.starting) as u64).saturating_sub(busy.count() as u64)
+        let is_busy = |seat: &&Seat| {
+            let job = BlockId::from_raw(seat.job.load(SeqCst)).and_then(|id| inner.jobs.get(&id));
+            let Some(view) = job.map(|job| job.view()) else { return false };
+            let word = view.words.get(seat.chunk.load(SeqCst) as usize);
+            word.is_some_and(|word| matches!(Chunk::load(word, SeqCst), Chunk::Claimed { .. }))
+        };
+        let busy = control.seats.iter().filter(is_busy).count();
+        ((inner.crew.members.len() + inner.crew.starting) as u64).saturating_sub(busy as u64)
     }
 
     /// Waits until all workers have ended and nothing is left for them. `false` when the deadline passed before.
