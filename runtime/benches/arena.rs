@@ -13,16 +13,16 @@ fn arena() -> Arena {
     Arena::create(LEN, 1 << 30).expect("an arena")
 }
 
-/// As user code would: the block itself stays in registers or on the stack.
-fn alloc_and_free(arena: Arena, len: usize) {
-    let block = arena.alloc(black_box(len)).expect("a block");
-    black_box(block.as_ptr());
+fn timed(body: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    body();
+    start.elapsed()
 }
 
 fn alone(c: &mut Criterion) {
     let arena = arena();
     for (name, len) in [("64 B", 64), ("1 KiB", 1024), ("32 KiB", 32 << 10), ("1 MiB", 1 << 20), ("16 MiB", 16 << 20)] {
-        c.bench_function(&format!("alloc + free {name}"), |b| b.iter(|| alloc_and_free(arena, len)));
+        c.bench_function(&format!("alloc + free {name}"), |b| b.iter_custom(|times| timed(|| arena.churn(len, times))));
     }
     let touch = |block: &Block| {
         // SAFETY: the block is ours.
@@ -65,15 +65,11 @@ fn contended(c: &mut Criterion) {
                 if pid == 0 {
                     let mine = arena.attach(other).expect("a second member");
                     loop {
-                        alloc_and_free(mine, len);
+                        mine.churn(len, 1000);
                     }
                 }
                 std::thread::sleep(Duration::from_millis(20));
-                let start = Instant::now();
-                for _ in 0..count {
-                    alloc_and_free(arena, len);
-                }
-                let elapsed = start.elapsed();
+                let elapsed = timed(|| arena.churn(len, count));
                 // SAFETY: our child, not reaped yet.
                 unsafe {
                     libc::kill(pid, libc::SIGKILL);

@@ -138,6 +138,15 @@ impl Arena {
         Ok(Block(self.0.alloc(len)?))
     }
 
+    /// Allocates and frees `times` times, as code of the library does: without the wrapping of this module. For benches.
+    pub fn churn(self, len: usize, times: u64) {
+        for _ in 0..times {
+            if let Ok(block) = self.0.alloc(std::hint::black_box(len)) {
+                std::hint::black_box(block.as_ptr());
+            }
+        }
+    }
+
     pub fn alloc_zeroed(self, len: usize) -> Result<Block, Refused> {
         Ok(Block(self.0.alloc_zeroed(len)?))
     }

@@ -8,7 +8,7 @@
 //! ```
 //! A holder killed between its last store and its wake leaves sleepers behind with a free word. They look again after a
 //! bounded time, as they must anyway: the thread that sleeps here may be the very one that audits dead processes.
-//! That is the only timed wait of the library, and it runs only while somebody holds a lock meant to be held for a microsecond.
+//! So a wait here has a timer, but only while somebody holds a lock that is meant to be held for a microsecond.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
