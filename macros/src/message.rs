@@ -161,7 +161,8 @@ impl<'a> Form<'a> {
         let (visibility, message, span) = (&field.vis, self.message(&field.ty), field.ty.span());
         match &field.ident {
             Some(name) => {
-                let name = Ident::new(&name.to_string(), name.span().located_at(span));
+                let mut name = name.clone();
+                name.set_span(name.span().located_at(span));
                 quote_spanned!(span=> #visibility #name: #message::Archived)
             }
             None => quote_spanned!(span=> #visibility #message::Archived),
@@ -205,10 +206,8 @@ impl<'a> Form<'a> {
 
     fn implementation(&self) -> TokenStream {
         let Form { input, private, archived, generics } = self;
-        let name = Ident::new(
-            &input.ident.to_string(),
-            input.ident.span().resolved_at(input.ident.span()).located_at(Span::call_site()),
-        );
+        let mut name = input.ident.clone();
+        name.set_span(name.span().located_at(Span::call_site()));
         let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
         let rkyv = quote!(#private::rkyv);
         let Bodies { items, resolver, copy, write_parts, write_root, read, check } = match &input.data {

@@ -257,15 +257,12 @@ impl Sharing<EncodeError> for Encoder {
 /// A sink on the heap: for the inline executor and for tests. The memory lives as long as the sink.
 #[derive(Debug, Default)]
 pub struct HeapSink {
-    spans: std::sync::Arc<std::sync::Mutex<Vec<Aligned>>>,
+    spans: Vec<Aligned>,
 }
 
 /// Zeroed bytes aligned to [`ALIGN`].
 #[derive(Debug)]
 struct Aligned(NonNull<u8>, Layout);
-
-// SAFETY: plain bytes, owned.
-unsafe impl Send for Aligned {}
 
 impl Drop for Aligned {
     fn drop(&mut self) {
@@ -279,22 +276,19 @@ impl HeapSink {
     pub fn new() -> Self {
         Self::default()
     }
-
-    /// Keeps the memory handed out so far, and later, alive beyond the encoder that owns this sink.
-    pub fn keep(&self) -> impl Sized + 'static {
-        self.spans.clone()
-    }
 }
 
 impl Sink for HeapSink {
     fn more(&mut self, min: usize) -> Result<SinkSpan, EncodeError> {
         let out_of_memory = || EncodeError::new(ErrorKind::OutOfMemory, format!("no memory for {min} bytes"));
-        let size = min.max(4096).checked_next_multiple_of(ALIGN).ok_or_else(out_of_memory)?;
+        // Small at first, as most uses are one message; growing, as the others are many.
+        let usual = 4096 << self.spans.len().min(8);
+        let size = min.max(usual).checked_next_multiple_of(ALIGN).ok_or_else(out_of_memory)?;
         let layout = Layout::from_size_align(size, ALIGN).map_err(|_| out_of_memory())?;
         // SAFETY: the size is at least 4096.
         let ptr = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).ok_or_else(out_of_memory)?;
-        self.spans.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(Aligned(ptr, layout));
-        // SAFETY: fresh zeroed memory of this size and alignment, kept until the sink and all its keepers are gone.
+        self.spans.push(Aligned(ptr, layout));
+        // SAFETY: fresh zeroed memory of this size and alignment, kept as long as the sink.
         Ok(unsafe { SinkSpan::new(ptr, size) })
     }
 }

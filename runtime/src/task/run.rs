@@ -88,6 +88,8 @@ unsafe fn pass<A, R: Message>(
     let (encoder, fault) = (&mut *cx.encoder, &mut *cx.fault);
     // One frame for the whole pass, not one per item: `progress` says which item panicked.
     let result = panic::catch(|| {
+        // Copies, as every store of an item might change what is captured by reference, for all the compiler knows.
+        let (inputs, outputs, progress, stop) = (inputs, outputs, progress, stop);
         for item in from..hi {
             if stop.load(Relaxed) != 0 {
                 return Pass::Stopped(item);

@@ -58,7 +58,7 @@ impl Bench {
         })
     }
 
-    /// Writes the items, with memory that was touched before where `recycle`.
+    /// Writes the items; returns how many.
     #[inline(never)]
     pub fn encode<F: TaskFn<M>, M, I: IntoIterator<Item: Accept<M>>>(&mut self, _: F, items: I) -> usize {
         let (mut slot, mut count) = (self.inputs.0.as_ptr(), 0);
