@@ -207,12 +207,9 @@ impl Arena {
                 lock(&self.local.spans).put(self, Small { granule: found.granule, index });
             }
             Place::Small { .. } => {
-                if mutant(mutants::REMOTE_BIT_FIRST) {
-                    self.tell_owner(&found);
-                }
                 found.header.state.store(State::new(id.generation(), Stage::Given).raw(), Ordering::Release);
                 step();
-                if !mutant(mutants::REMOTE_BIT_FIRST) {
+                if !mutant(mutants::REMOTE_BIT_LAST) {
                     self.tell_owner(&found);
                 }
             }

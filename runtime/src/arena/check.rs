@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use super::Arena;
+use super::class::blocks_of_class;
 use super::granule::Kind;
-use super::header::State;
+use super::header::{Stage, State};
 use super::layout::GRANULE_SHIFT;
 
 impl Arena {
@@ -35,7 +36,10 @@ impl Arena {
             let kind = self.kind(granule);
             let run = match kind {
                 Kind::Nothing => 0,
-                Kind::Span(_) => 1,
+                Kind::Span(_) => {
+                    self.check_span(granule)?;
+                    1
+                }
                 Kind::Retired => {
                     let count = (self.map.granule(granule).header.len.load(Ordering::Relaxed) >> GRANULE_SHIFT) as u32;
                     retired += count;
@@ -67,6 +71,20 @@ impl Arena {
                 "counted (used, warm) {counted:?}, found {:?}, in runs {owned}, retired {retired}",
                 (used, warm)
             ));
+        }
+        Ok(())
+    }
+
+    /// Whoever frees a block of another's span tells the owner.
+    fn check_span(&self, granule: u32) -> Result<(), String> {
+        let meta = self.map.granule(granule);
+        let touched = meta.touched.load(Ordering::Relaxed) as usize;
+        for index in 0..touched.min(blocks_of_class(meta.class.load(Ordering::Relaxed) as usize)) {
+            let state = State::from_raw(self.map.header(granule, index).state.load(Ordering::Relaxed));
+            let told = meta.remote[index / 64].load(Ordering::Relaxed) >> (index % 64) & 1 != 0;
+            if state.stage == Stage::Given && !told {
+                return Err(format!("the owner of granule {granule} does not know that block {index} was freed"));
+            }
         }
         Ok(())
     }

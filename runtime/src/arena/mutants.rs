@@ -15,8 +15,8 @@ pub(crate) const SLOT_LIFE_FIRST: u32 = 5;
 pub(crate) const UNLOCK_EARLY: u32 = 6;
 /// A descendant is unlinked before the intent names it.
 pub(crate) const UNLINK_FIRST: u32 = 7;
-/// The bit that tells a span's owner of a freed block is set before the header says so.
-pub(crate) const REMOTE_BIT_FIRST: u32 = 8;
+/// The bit that tells a span's owner of a freed block is set after the hold entry has forgotten that block.
+pub(crate) const REMOTE_BIT_LAST: u32 = 8;
 /// The redo record is cleared before the change that it describes is made.
 pub(crate) const REDO_CLEARED_EARLY: u32 = 9;
 
@@ -30,7 +30,7 @@ pub(crate) const ALL: &[(u32, &str)] = &[
     (SLOT_LIFE_FIRST, "reserve: life before claim"),
     (UNLOCK_EARLY, "alloc and free (large): unlock before change"),
     (UNLINK_FIRST, "free of a parent: unlink before intent"),
-    (REMOTE_BIT_FIRST, "free (small) by another process: bit before header"),
+    (REMOTE_BIT_LAST, "free (small) by another process: hold entry before bit"),
     (REDO_CLEARED_EARLY, "alloc and free (large): redo record cleared before change"),
 ];
 

@@ -171,6 +171,12 @@ impl Arena {
             self.recycle(leaf)?;
             step();
             hold.other.store(0, Ordering::Release);
+            if mutant(mutants::REMOTE_BIT_LAST)
+                && let Some(found) = self.locate(leaf.pos())
+            {
+                step();
+                self.tell_owner(&found);
+            }
         }
         Ok(())
     }
@@ -183,10 +189,13 @@ impl Arena {
             self.unlink(&above, leaf.pos());
         }
         step();
-        if let Some(found) = self.locate(leaf.pos())
-            && found.state() == State::new(leaf.generation(), Stage::Child)
-        {
-            self.recycle(leaf)?;
+        if let Some(found) = self.locate(leaf.pos()) {
+            if found.state() == State::new(leaf.generation(), Stage::Child) {
+                self.recycle(leaf)?;
+            } else if found.state() == State::new(leaf.generation(), Stage::Given) {
+                // Killed between the header and the bit; or after it, which does no harm.
+                self.tell_owner(&found);
+            }
         }
         step();
         hold.other.store(0, Ordering::Release);
