@@ -17,8 +17,8 @@
 //!
 //! There is no call to make first in `main` and no guard around it: children never run it.
 //!
-//! - [`task`]: makes a function one that can be called in another process. It stays a plain function.
-//! - [`message`]: makes a type one that can cross.
+//! - [`macro@task`]: makes a function one that can be called in another process. It stays a plain function.
+//! - [`macro@message`]: makes a type one that can cross.
 //! - [`Pool`]: worker processes, and `map` and its relatives over them.
 //! - [`Process`], [`spawn()`]: one task in a process of its own.
 //! - [`Executor`]: the calls of a pool as a trait; [`Inline`] runs tasks in the calling process.

@@ -3,7 +3,7 @@
 //! A message is written once, straight into the memory where the other side reads it ([`Encoder`]), in rkyv's archived
 //! form: a root of fixed size in a *slot*, and data of any length elsewhere in the same mapping, found through relative
 //! pointers of 64 bits. Root and data may lie in different blocks. There it can be read in place ([`Archived`]) or be
-//! made into a value again ([`decode`]).
+//! made into a value again ([`decode`](fn@decode)).
 //!
 //! [`Message`] has one implementation per type instead of a blanket one over rkyv's traits: rkyv knows no `PathBuf`,
 //! `OsString` or `SystemTime`, and no blanket rule can add them everywhere (as items, results, inside `Vec` and maps).

@@ -9,7 +9,7 @@
 //!                        FREE). Items from `end` on were given up: the job was cancelled
 //! ```
 //!
-//! `cursor` only says where to look next. What a SIGKILL leaves behind, and who mends it ([`settle`], run by the pool's
+//! `cursor` only says where to look next. What a SIGKILL leaves behind, and who mends it ([`Job::settle`](super::job::Job::settle), run by the pool's
 //! process when the kernel has let go of the dead one):
 //!
 //! - after the cursor moved, before the CAS: a free chunk below the cursor. The audit moves the cursor back to the lowest.

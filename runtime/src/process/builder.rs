@@ -76,7 +76,7 @@ impl<R: Message> Process<R> {
         self
     }
 
-    /// Names the process: for [`Child::name`], [`process::current`](crate::process::current) in the child, and, its first 15 bytes, for
+    /// Names the process: for [`Child::name`], [`process::current`](fn@crate::process::current) in the child, and, its first 15 bytes, for
     /// `ps` and `top`. Without a name it gets one with a number.
     #[must_use]
     pub fn name(self, name: impl Into<String>) -> Self {
