@@ -1,4 +1,5 @@
 //! Pools whose workers, or whose own process, are killed with SIGKILL at random times.
+#![allow(clippy::print_stderr, reason = "how many kills hit is what the reader wants to know")]
 
 use std::fs;
 use std::ops::Range;

@@ -1,13 +1,13 @@
 //! Kills processes at every instruction of operations on shared memory, and says what the survivors could not cope with.
 //!
-//! `killsweep` does everything; `--sample` is the part that `cargo test` has time for; `--row TEXT` does the rows whose
-//! names contain the text; `--list` names them.
+//! `killsweep` does everything; `--changes` kills only where survivors can tell a difference; `--sample` is the part of that
+//! which `cargo test` has time for; `--row TEXT` does the rows whose names contain the text; `--list` names them.
 #![allow(clippy::print_stdout, reason = "it is a program")]
 
 use offspring::testing;
 use offspring_tests::killer::accounts::{self, Wrong};
 use offspring_tests::killer::{self, Mode, Sweep, vyukov};
-use offspring_tests::table::{self, Row};
+use offspring_tests::table::{self, Part, Row};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -24,9 +24,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     killer::calm();
-    let mode = if args.iter().any(|arg| arg == "--sample") { Mode::Changes } else { Mode::Every };
+    let has = |name: &str| args.iter().any(|arg| arg == name);
+    let part = if has("--sample") { Part::One } else { Part::All };
+    let mode = if has("--sample") || has("--changes") { Mode::Changes } else { Mode::Every };
     let controls = if wanted.is_none() { controls() } else { Ok(()) };
-    let walked = controls.and_then(|()| walk(mode, wanted.map_or("", String::as_str)));
+    let walked = controls.and_then(|()| walk(mode, part, wanted.map_or("", String::as_str)));
     match walked {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
@@ -37,12 +39,12 @@ fn main() -> ExitCode {
 }
 
 /// Every row, every mutant.
-fn walk(mode: Mode, wanted: &str) -> Result<(), String> {
+fn walk(mode: Mode, part: Part, wanted: &str) -> Result<(), String> {
     let begun = Instant::now();
     let (mut kills, mut bad, mut caught, mut escaped) = (0, 0, 0, 0);
     for row in table::rows().iter().filter(|row| row.name.contains(wanted)) {
         let took = Instant::now();
-        let (killed, found, said) = clean(row, mode);
+        let (killed, found, said) = clean(row, mode, part);
         kills += killed;
         bad += found;
         println!("{}: {said}, {:.2} s", row.name, took.elapsed().as_secs_f64());
@@ -71,8 +73,8 @@ fn walk(mode: Mode, wanted: &str) -> Result<(), String> {
 }
 
 /// A row as it is: kills, bad states, and a line about them. In a process of its own, which takes its mappings with it.
-fn clean(row: &Row, mode: Mode) -> (usize, usize, String) {
-    let run = || match table::run(row, mode, 0) {
+fn clean(row: &Row, mode: Mode, part: Part) -> (usize, usize, String) {
+    let run = || match table::run(row, mode, part, 0) {
         Err(why) => format!("0 1 could not be swept: {why}"),
         Ok(outcome) => {
             let bad: Vec<String> = outcome.bad().map(|(name, bad)| format!("\n    {name}: {bad}")).collect();
@@ -97,7 +99,7 @@ fn clean(row: &Row, mode: Mode) -> (usize, usize, String) {
 
 /// A row with a mistake: how it was noticed.
 fn mutant(row: &Row, number: u32) -> Result<String, String> {
-    let run = || match table::run(row, Mode::FirstBad, number) {
+    let run = || match table::run(row, Mode::FirstBad, Part::All, number) {
         Err(why) => format!("noticed by itself: {why}"),
         Ok(outcome) => match outcome.bad().next() {
             Some((name, bad)) => format!("{name}: {bad}"),

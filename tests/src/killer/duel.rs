@@ -13,6 +13,8 @@ pub enum Fate {
     OtherDies,
     /// Both are killed.
     BothDie,
+    /// Both go on to their ends, and the other one then does what it does after the operation.
+    NobodyDies,
 }
 
 /// In the end all are dead but the last survivor, whatever happened before: so what it sees can be compared.
@@ -117,7 +119,11 @@ impl Duel<'_> {
                 let verdict = end(self.play, *fate, victim.as_ref(), &live, asleep);
                 let bad = verdict.is_err();
                 self.seen.push((verdict, vec![outer, at], place));
-                self.done.kills += if *fate == Fate::BothDie && victim.is_some() { 2 } else { 1 };
+                self.done.kills += match fate {
+                    Fate::NobodyDies => 0,
+                    Fate::BothDie if victim.is_some() => 2,
+                    _ => 1,
+                };
                 self.play.memory.restore(&state);
                 // One bad state is enough to know, and a hang takes time.
                 if bad && self.mode == Mode::FirstBad {
@@ -157,6 +163,21 @@ fn end(play: &Play<'_>, fate: Fate, victim: Option<&Tracee>, other: &Tracee, asl
             other.kill();
         }
         (_, None) => other.kill(),
+        (Fate::NobodyDies, Some(victim)) => {
+            // Either may have what the other waits for.
+            let running = [(&victim, "the victim, left alone"), (&other, "the other, left alone")];
+            let mut waited = Vec::new();
+            for (tracee, name) in running {
+                if !tracee.at_end()? {
+                    tracee.start(play.memory)?;
+                    waited.push((tracee, name));
+                }
+            }
+            for (tracee, name) in waited {
+                tracee.finished(PATIENCE).map_err(|why| format!("{name}: {why}"))?;
+            }
+            other.depart(play.memory, PATIENCE).map_err(|why| format!("the other, after the operation: {why}"))?;
+        }
         (Fate::VictimDies, Some(victim)) => {
             victim.kill();
             survive(play, Role::Victim, &other, "the other process", asleep)?;

@@ -11,7 +11,7 @@ const HALF: usize = 32_768;
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "alloc large, fresh granules",
-        covers: &["Arena::alloc"],
+        covers: &["block::alloc"],
         mutants: &[3, 6, 9],
         scene: |stage| {
             let (victim, other) = (stage.victim, stage.other);
@@ -20,7 +20,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "alloc large, warm granules",
-        covers: &["Arena::alloc"],
+        covers: &["block::alloc"],
         mutants: &[3],
         scene: |stage| {
             let victim = stage.victim;
@@ -30,7 +30,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "alloc large, none left",
-        covers: &["Arena::alloc"],
+        covers: &["block::alloc"],
         mutants: &[],
         scene: |stage| {
             let victim = stage.victim;
@@ -39,7 +39,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "alloc_zeroed large, warm and fresh granules",
-        covers: &["Arena::alloc_zeroed"],
+        covers: &["block::alloc_zeroed"],
         mutants: &[],
         scene: |stage| {
             let victim = stage.victim;
@@ -49,7 +49,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "free large",
-        covers: &["Block::drop"],
+        covers: &["block::drop"],
         mutants: &[3, 6, 9],
         scene: |stage| {
             let mine = once(stage.victim.alloc(LARGE).unwrap());
@@ -59,7 +59,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "shrink_to large",
-        covers: &["Block::shrink_to"],
+        covers: &["block::shrink_to"],
         mutants: &[3, 9],
         scene: |stage| {
             let block = once(stage.victim.alloc(LARGE).unwrap());
@@ -74,7 +74,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "alloc large, by one who dies of a fault",
-        covers: &["Arena::audit"],
+        covers: &["audit::audit"],
         mutants: &[],
         scene: |stage| {
             let victim = stage.victim;
@@ -84,7 +84,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "alloc small, new span",
-        covers: &["Arena::alloc"],
+        covers: &["block::alloc"],
         mutants: &[1],
         scene: |stage| {
             let (victim, other) = (stage.victim, stage.other);
@@ -93,7 +93,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "alloc small, from the cache",
-        covers: &["Arena::alloc"],
+        covers: &["block::alloc"],
         mutants: &[1],
         scene: |stage| {
             let victim = stage.victim;
@@ -103,7 +103,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "alloc small, from an open span",
-        covers: &["Arena::alloc"],
+        covers: &["block::alloc"],
         mutants: &[1],
         scene: |stage| {
             let victim = stage.victim;
@@ -114,7 +114,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "alloc small, from a span that others freed into",
-        covers: &["Arena::alloc"],
+        covers: &["block::alloc"],
         mutants: &[],
         scene: |stage| {
             let (victim, other) = (stage.victim, stage.other);
@@ -127,7 +127,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "alloc small, none left",
-        covers: &["Arena::alloc"],
+        covers: &["block::alloc"],
         mutants: &[],
         scene: |stage| {
             let (victim, other) = (stage.victim, stage.other);
@@ -139,7 +139,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "alloc_zeroed small, used before",
-        covers: &["Arena::alloc_zeroed"],
+        covers: &["block::alloc_zeroed"],
         mutants: &[1],
         scene: |stage| {
             let victim = stage.victim;
@@ -149,7 +149,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "free small, into the cache",
-        covers: &["Block::drop"],
+        covers: &["block::drop"],
         mutants: &[2],
         scene: |stage| {
             let mine = once(stage.victim.alloc(SMALL).unwrap());
@@ -159,7 +159,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "free small, into a full cache",
-        covers: &["Block::drop"],
+        covers: &["block::drop"],
         mutants: &[2],
         scene: |stage| {
             let victim = stage.victim;
@@ -171,7 +171,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "free small, twice as many as the cache holds",
-        covers: &["Block::drop"],
+        covers: &["block::drop"],
         mutants: &[],
         scene: |stage| {
             let victim = stage.victim;
@@ -181,8 +181,8 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "free small, of another's span",
-        covers: &["Block::drop"],
-        mutants: &[8],
+        covers: &["block::drop"],
+        mutants: &[],
         scene: |stage| {
             let (victim, other) = (stage.victim, stage.other);
             let parent = victim.alloc(LARGE).unwrap();
@@ -193,20 +193,27 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "free small, of another's span, which it looks for",
-        covers: &["Block::drop", "Arena::alloc"],
-        mutants: &[],
+        covers: &["block::drop", "block::alloc"],
+        mutants: &[8],
         scene: |stage| {
             let (victim, other) = (stage.victim, stage.other);
             let parent = victim.alloc(LARGE).unwrap();
             other.alloc(HALF).unwrap().adopt_into(parent.id()).unwrap();
             std::mem::forget(other.alloc(HALF).unwrap());
             let parent = once(parent);
-            Scene::of(move || drop(parent())).rival(move || other.alloc(HALF).unwrap())
+            Scene::of(move || drop(parent())).rival_then(
+                move || other.alloc(HALF).unwrap(),
+                move |_one| {
+                    // With these and the one that was there, two spans of two are full.
+                    let _others = [other.alloc(HALF).unwrap(), other.alloc(HALF).unwrap()];
+                    assert!(other.ledger().granule_bytes <= 2 << 16, "the freed block is never found again");
+                },
+            )
         },
     },
     Row {
         name: "tidy: flush the cache, give empty spans back",
-        covers: &["Arena::tidy"],
+        covers: &["trim::tidy"],
         mutants: &[3],
         scene: |stage| {
             let victim = stage.victim;
@@ -217,7 +224,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "trim: give pages back",
-        covers: &["Arena::trim"],
+        covers: &["trim::trim"],
         mutants: &[],
         scene: |stage| {
             let (victim, other) = (stage.victim, stage.other);
@@ -227,7 +234,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "alloc large, where only warm pages of another size are left",
-        covers: &["Arena::alloc"],
+        covers: &["block::alloc"],
         mutants: &[],
         scene: |stage| {
             let (victim, other) = (stage.victim, stage.other);
@@ -244,7 +251,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "die of a fault with small blocks",
-        covers: &["Arena::audit"],
+        covers: &["audit::audit"],
         mutants: &[],
         scene: |stage| {
             let victim = stage.victim;

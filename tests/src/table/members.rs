@@ -6,7 +6,7 @@ use super::{Row, Scene};
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "reserve a slot",
-        covers: &["Slots::reserve"],
+        covers: &["slots::reserve"],
         mutants: &[5],
         scene: |stage| {
             let (victim, other, last) = (stage.victim, stage.other, stage.last);
@@ -17,7 +17,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "release a slot",
-        covers: &["Slots::release"],
+        covers: &["slots::release"],
         mutants: &[],
         scene: |stage| {
             let (victim, last) = (stage.victim, stage.last);
@@ -29,7 +29,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "write a note over another",
-        covers: &["Slots::write_note"],
+        covers: &["slots::write_note"],
         mutants: &[],
         scene: |stage| {
             let (victim, last) = (stage.victim, stage.last);
@@ -47,7 +47,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "claim a thread record",
-        covers: &["Arena::thread"],
+        covers: &["thread::thread"],
         mutants: &[],
         scene: |stage| {
             let (victim, other) = (stage.victim, stage.other);
@@ -58,7 +58,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "return a thread record",
-        covers: &["Claim::drop"],
+        covers: &["thread::drop"],
         mutants: &[],
         scene: |stage| {
             let victim = stage.victim;
@@ -67,7 +67,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "lock and unlock, free",
-        covers: &["OwnerLock::lock", "OwnerLock::unlock"],
+        covers: &["owner_lock::lock", "owner_lock::unlock"],
         mutants: &[],
         scene: |stage| {
             let (victim, other) = (stage.victim, stage.other);
@@ -76,7 +76,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "lock, held by another",
-        covers: &["OwnerLock::lock"],
+        covers: &["owner_lock::lock"],
         mutants: &[],
         scene: |stage| {
             let (victim, other) = (stage.victim, stage.other);
@@ -85,7 +85,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "lock, held by a dead process",
-        covers: &["OwnerLock::take_over"],
+        covers: &["owner_lock::take_over"],
         mutants: &[],
         scene: |stage| {
             let (victim, dead) = (stage.victim, stage.bystander());

@@ -20,7 +20,7 @@ use offspring::testing;
 pub struct Row {
     /// What is done, and in which state.
     pub name: &'static str,
-    /// The functions of the library that are driven, as `Type::function`.
+    /// The functions of the library that are driven, as `file::function`.
     pub covers: &'static [&'static str],
     /// Numbers of the seeded mistakes (`testing::MUTANTS`, `testing::pool::MUTANTS`) that this row must notice.
     pub mutants: &'static [u32],
@@ -62,13 +62,22 @@ impl Outcome {
     }
 }
 
+/// How much of a row is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Kills of the one who does the operation.
+    One,
+    /// Kills of the auditor, and of two at once, too.
+    All,
+}
+
 /// Takes a row through its kills, with a seeded mistake, or 0 for none. Leaves mappings behind: run it in a process that ends
 /// soon.
 ///
 /// # Errors
 ///
 /// When a sweep could not be made.
-pub fn run(row: &Row, mode: Mode, mutant: u32) -> Result<Outcome, String> {
+pub fn run(row: &Row, mode: Mode, part: Part, mutant: u32) -> Result<Outcome, String> {
     let stage = Stage::new()?;
     // What the setting-up holds must not be given back by this process when it ends: it never does that in order.
     let scene = Box::leak(Box::new((row.scene)(&stage)));
@@ -87,14 +96,14 @@ pub fn run(row: &Row, mode: Mode, mutant: u32) -> Result<Outcome, String> {
         verify: &verify,
     };
     let mut outcome = Outcome { one: sweep(&play, mode)?, ..Outcome::default() };
-    let enough = |outcome: &Outcome| mode == Mode::FirstBad && outcome.bad().next().is_some();
+    let enough = |outcome: &Outcome| part == Part::One || mode == Mode::FirstBad && outcome.bad().next().is_some();
     if scene.holder.is_none() && !enough(&outcome) {
         outcome.auditor = audit_sweep(&Play { other: Some(&auditor), ..play }, mode)?;
     }
     if let Some(rival) = &scene.rival
         && !enough(&outcome)
     {
-        let fates = [Fate::VictimDies, Fate::OtherDies, Fate::BothDie];
+        let fates = [Fate::VictimDies, Fate::OtherDies, Fate::BothDie, Fate::NobodyDies];
         outcome.two = duel(&Play { other: Some(&**rival), ..play }, &fates, mode)?;
     }
     Ok(outcome)

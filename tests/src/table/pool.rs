@@ -59,7 +59,7 @@ fn judge(stage: &Stage, table: &'static Table, expected: Expected) -> impl Fn() 
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "pool: work on one item",
-        covers: &["pool::claim", "pool::commit", "pool::settle"],
+        covers: &["claim::claim", "claim::commit", "job::settle"],
         // The other mistakes cannot be seen in item 0 of chunk 0: zeros are right there.
         mutants: &[103],
         scene: |stage| {
@@ -73,7 +73,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "pool: work on three chunks of two",
-        covers: &["pool::claim", "pool::commit", "pool::settle"],
+        covers: &["claim::claim", "claim::commit", "job::settle"],
         mutants: &[101, 102, 103],
         scene: |stage| {
             let (victim, other, table) = (stage.victim, stage.other, lay(stage, 6, 2, 0));
@@ -86,7 +86,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "pool: work on three chunks of two, with a second try",
-        covers: &["pool::claim", "pool::commit", "pool::settle"],
+        covers: &["claim::claim", "claim::commit", "job::settle"],
         mutants: &[101, 102, 103],
         scene: |stage| {
             let (victim, table) = (stage.victim, lay(stage, 6, 2, 1));
@@ -99,7 +99,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "pool: a second item fails",
-        covers: &["pool::push_fault", "pool::commit", "pool::settle"],
+        covers: &["fault::push_fault", "claim::commit", "job::settle"],
         mutants: &[104],
         scene: |stage| {
             let (victim, other, table) = (stage.victim, stage.other, lay(stage, 3, 1, 0));
@@ -113,7 +113,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "pool: a second item fails, with a second try",
-        covers: &["pool::push_fault", "pool::commit", "pool::settle"],
+        covers: &["fault::push_fault", "claim::commit", "job::settle"],
         mutants: &[104],
         scene: |stage| {
             let (victim, other, table) = (stage.victim, stage.other, lay(stage, 3, 1, 1));

@@ -56,6 +56,15 @@ impl Scene {
         Scene { rival: Some(Box::new(act(operation))), ..self }
     }
 
+    /// Somebody else does `operation` at the same time, and `then` with what it got, which must not panic, if both live on.
+    pub(super) fn rival_then<T: 'static>(
+        self,
+        operation: impl Fn() -> T + 'static,
+        then: impl Fn(T) + 'static,
+    ) -> Scene {
+        Scene { rival: Some(Box::new(move || then(stepped(&operation)))), ..self }
+    }
+
     /// Somebody else has what the victim waits for, and gives it back by dropping what `take` returned.
     pub(super) fn holder<T: 'static>(self, take: impl Fn() -> T + 'static) -> Scene {
         let give_back = move || {

@@ -16,7 +16,7 @@ fn parent(stage: &Stage) -> (Block, u64) {
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "adopt_into, parent held by another",
-        covers: &["Block::adopt_into"],
+        covers: &["block::adopt_into"],
         mutants: &[4],
         scene: |stage| {
             let (parent, id) = parent(stage);
@@ -29,7 +29,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "adopt_into, parent has a child",
-        covers: &["Block::adopt_into"],
+        covers: &["block::adopt_into"],
         mutants: &[4],
         scene: |stage| {
             let (parent, id) = parent(stage);
@@ -41,7 +41,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "adopt_into, while the parent is freed",
-        covers: &["Block::adopt_into", "Block::drop"],
+        covers: &["block::adopt_into", "block::drop"],
         mutants: &[],
         scene: |stage| {
             let (parent, id) = parent(stage);
@@ -53,7 +53,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "adopt_into, parent gone",
-        covers: &["Block::adopt_into"],
+        covers: &["block::adopt_into"],
         mutants: &[],
         scene: |stage| {
             let (parent, id) = parent(stage);
@@ -64,7 +64,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "free a parent of two, one of which has a child",
-        covers: &["Block::drop"],
+        covers: &["block::drop"],
         mutants: &[7],
         scene: |stage| {
             let root = stage.victim.alloc(LARGE).unwrap();
@@ -81,7 +81,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "die of a fault with a parent in hand",
-        covers: &["Arena::audit"],
+        covers: &["audit::audit"],
         mutants: &[],
         scene: |stage| {
             let root = stage.victim.alloc(LARGE).unwrap();
@@ -92,7 +92,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "adopt_into, small into small",
-        covers: &["Block::adopt_into"],
+        covers: &["block::adopt_into"],
         mutants: &[4],
         scene: |stage| {
             let parent = stage.other.alloc(64).unwrap();
@@ -105,7 +105,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "free a small parent of small children, while its child's holder frees, too",
-        covers: &["Block::drop"],
+        covers: &["block::drop"],
         mutants: &[7],
         scene: |stage| {
             let parent = stage.victim.alloc(64).unwrap();

@@ -1,0 +1,187 @@
+//! Every operation on shared memory has a row in the table that the killer walks.
+//!
+//! The operations are read from the sources: whatever the arena's files, and those of the locks, offer to the rest of the
+//! library. A new one fails here until it has a row, or a line below that says why it needs none.
+
+use offspring::testing;
+use offspring_tests::table;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Folders whose functions are operations.
+const FOLDERS: &[&str] = &["arena", "sync"];
+
+/// Files whose functions touch no shared memory: numbers, words and sizes, and what tests look at.
+const WITHOUT: &[&str] = &["budget", "check", "class", "error", "header", "id", "layout", "mutants", "tests"];
+
+/// Functions that only read shared memory, or only wait for it to change.
+const READS: &[&str] = &[
+    "block::capacity",
+    "block::id",
+    "block::as_ptr",
+    "block::pos",
+    "block::locate",
+    "block::resolve",
+    "block::state",
+    "granule::kind",
+    "granule::from_raw",
+    "granule::oldest_warm",
+    "granule::out_of_memory",
+    "hold::hold_high",
+    "hold::my_hold",
+    "liveness::is_alive",
+    "liveness::liveness_holder",
+    "mod::at",
+    "mod::check",
+    "mod::fds",
+    "mod::id",
+    "mod::is_here",
+    "mod::len",
+    "mod::mapping",
+    "mod::me",
+    "mod::pos_of",
+    "mod::readable",
+    "mod::slots",
+    "create::me",
+    "owner_lock::holder",
+    "slots::all",
+    "slots::children_of",
+    "slots::from_raw",
+    "slots::get",
+    "slots::life",
+    "slots::life_word",
+    "slots::name",
+    "slots::note_kind",
+    "slots::parent_of",
+    "slots::read_note",
+    "small::next_generation",
+    "thread::count_threads",
+    "thread::owner_of_thread",
+    "thread::thread_of",
+    "wait::spin_until",
+    "wait::spin_while",
+    "wait::wait_while",
+];
+
+/// Functions that change memory of this process only.
+const PRIVATE: &[&str] = &["cache::block", "cache::hold", "cache::new", "hold::put", "local::lock", "small::put"];
+
+/// One store, or a kernel's lock: before it or after it, and nothing else is to be found.
+const ONE_STEP: &[&str] =
+    &["ledger::set_budget", "liveness::hold", "liveness::hold_liveness", "owner_lock::wake_all", "slots::set_life"];
+
+/// How a process comes by an arena: a process killed in here has shown itself to nobody but in its slot.
+const ENTRY: &[&str] = &[
+    "create::attach",
+    "create::create",
+    "create::create_stage",
+    "create::family",
+    "create::open",
+    "create::open_stage",
+];
+
+/// Only shown to people.
+const SHOWN: &[&str] = &["slots::set_name"];
+
+/// Steps of operations, stepped through in the rows of these.
+const STEPS: &[(&str, &str)] = &[
+    ("audit::settle", "audit::audit"),
+    ("block::free", "block::drop"),
+    ("block::let_go", "block::drop"),
+    ("block::recycle", "block::drop"),
+    ("block::tell_owner", "block::drop"),
+    ("cache::fill_and_take", "block::alloc"),
+    ("cache::flush", "trim::tidy"),
+    ("cache::put", "block::drop"),
+    ("cache::take", "block::alloc"),
+    ("granule::cut", "block::shrink_to"),
+    ("granule::give", "block::drop"),
+    ("granule::granules", "owner_lock::lock"),
+    ("granule::recover_granules", "audit::audit"),
+    ("granule::retire", "audit::audit"),
+    ("granule::take", "block::alloc"),
+    ("granule::take_at", "trim::trim"),
+    ("hold::take", "block::alloc"),
+    ("ledger::ledger", "audit::audit"),
+    ("small::inherit", "audit::audit"),
+    ("small::take", "block::alloc"),
+    ("small::tidy", "trim::tidy"),
+    ("thread::audit_threads", "audit::audit"),
+    ("thread::current", "thread::thread"),
+    ("thread::return_current_thread", "thread::drop"),
+    ("tree::adopt", "block::adopt_into"),
+    ("tree::drain", "block::drop"),
+    ("tree::settle_adoption", "audit::audit"),
+    ("trim::trim_now_and_then", "trim::trim"),
+    ("trim::with_room", "block::alloc"),
+];
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/src")
+}
+
+/// The functions of a file, as `file::name`; with `offered`, only those that the rest of the library may call.
+fn functions(file: &Path, offered: bool) -> Vec<String> {
+    let stem = file.file_stem().unwrap().to_string_lossy().into_owned();
+    let text = fs::read_to_string(file).unwrap();
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let name = |line: &str| {
+        let line = line.trim_start();
+        let rest = match line.split_once("fn ")?.0.trim_end() {
+            "pub" | "pub const" | "pub unsafe" | "pub(crate)" | "pub(crate) const" | "pub(crate) unsafe" => line,
+            _ if offered => return None,
+            _ => line,
+        };
+        let name = rest.split_once("fn ")?.1.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+        (!line.starts_with("//")).then(|| format!("{stem}::{name}"))
+    };
+    code.lines().filter_map(name).collect()
+}
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(sources().join(folder)).unwrap();
+    entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|it| it == "rs")).collect()
+}
+
+#[test]
+fn every_operation_has_a_row() {
+    let covered: BTreeSet<&str> = table::rows().iter().flat_map(|row| row.covers).copied().collect();
+    let steps = STEPS.iter().filter(|(_, of)| covered.contains(of)).map(|(step, _)| step);
+    let excused = [READS, PRIVATE, ONE_STEP, ENTRY, SHOWN].concat();
+    let known: BTreeSet<&str> = covered.iter().chain(steps).chain(&excused).copied().collect();
+    let files = FOLDERS.iter().flat_map(|folder| files(folder));
+    let without = |file: &PathBuf| WITHOUT.iter().any(|stem| file.file_stem().is_some_and(|it| it == *stem));
+    let offered: Vec<String> = files.filter(|file| !without(file)).flat_map(|file| functions(&file, true)).collect();
+    assert!(offered.len() > 80, "the sources are elsewhere? {offered:?}");
+    let missing: BTreeSet<&String> = offered.iter().filter(|name| !known.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "operations without a row in offspring_tests::table: {missing:#?}");
+}
+
+#[test]
+fn what_rows_and_lists_name_is_there() {
+    let all: BTreeSet<String> = [FOLDERS, &["pool", "pool/layout"]]
+        .concat()
+        .iter()
+        .flat_map(|folder| files(folder))
+        .flat_map(|file| functions(&file, false))
+        .collect();
+    let rows = table::rows();
+    let named = rows.iter().flat_map(|row| row.covers).chain(STEPS.iter().flat_map(|(step, of)| [step, of]));
+    let listed = [READS, PRIVATE, ONE_STEP, ENTRY, SHOWN].concat();
+    let gone: BTreeSet<&str> = named.chain(&listed).copied().filter(|name| !all.contains(*name)).collect();
+    assert!(gone.is_empty(), "no longer in the sources: {gone:#?}");
+}
+
+#[test]
+fn every_seeded_mistake_belongs_to_a_row() {
+    let rows = table::rows();
+    let tried: BTreeSet<u32> = rows.iter().flat_map(|row| row.mutants).copied().collect();
+    let seeded = testing::MUTANTS.iter().chain(testing::pool::MUTANTS);
+    let missed: Vec<_> = seeded.filter(|(number, _)| !tried.contains(number)).collect();
+    assert!(missed.is_empty(), "no row has to notice: {missed:?}");
+    let mut names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), rows.len(), "two rows have one name");
+}
