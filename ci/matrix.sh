@@ -47,7 +47,7 @@ row "bench" "$once" cargo bench --quiet --bench bench
 variant() { # NAME PROFILE RUSTC-FLAGS...
     local name=$1 profile=$2
     shift 2
-    if cargo rustc --quiet --bin app --profile "$profile" -- "$@" 2>"$CARGO_TARGET_DIR.log"; then
+    if cargo rustc --quiet --package app --bin app --profile "$profile" -- "$@" 2>"$CARGO_TARGET_DIR.log"; then
         row "$name" "$once" "$CARGO_TARGET_DIR/$profile/app"
     else
         row "$name" "$once" cat "$CARGO_TARGET_DIR.log"

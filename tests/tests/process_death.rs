@@ -4,16 +4,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use offspring::{ErrorKind, ExitStatus, Process, Signal, StartMethod, task};
+use offspring::{ErrorKind, ExitStatus, Process, Signal, StartMethod, process::Stream, task};
 use offspring_tests::{kill, proc, watchdog};
 
 const METHODS: [StartMethod; 2] = [StartMethod::Spawn, StartMethod::ForkServer];
-
-#[task]
-fn sleep(milliseconds: u64) -> u64 {
-    std::thread::sleep(Duration::from_millis(milliseconds));
-    milliseconds
-}
 
 #[task]
 fn exit_with(code: i32) {
@@ -21,11 +15,22 @@ fn exit_with(code: i32) {
 }
 
 #[task]
+fn run_and_say_so() {
+    println!("running");
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+/// Writes the pids of its children to a file when they run: one that is still starting ends a moment after its parent.
+#[task]
 fn middle(pids: std::path::PathBuf) {
-    let method = [StartMethod::ForkServer, StartMethod::Spawn];
-    let children = method.map(|method| Process::new(sleep, 60_000).start_method(method).spawn().unwrap());
+    let children = METHODS.map(|method| {
+        let process = Process::new(run_and_say_so, ()).start_method(method).stdout(Stream::piped());
+        let mut child = process.spawn().unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+        child
+    });
     std::fs::write(pids, format!("{} {}", children[0].pid(), children[1].pid())).unwrap();
-    std::thread::sleep(Duration::from_secs(3600));
+    std::thread::sleep(Duration::from_secs(60));
 }
 
 /// Is the process gone, or only a zombie that its new parent has not fetched yet?

@@ -31,8 +31,6 @@ pub(crate) enum StreamSource {
 pub(crate) struct BootFds {
     pub(crate) memory: RawFd,
     pub(crate) locks: RawFd,
-    /// The parent's eventfd, to tell it of completions.
-    pub(crate) notify: RawFd,
     /// Read end of the pipe whose other end only the parent holds.
     pub(crate) lifeline: RawFd,
     /// The fork server's socket.
@@ -106,8 +104,8 @@ impl Boot {
         out.bytes(self.name.as_bytes());
         out.bytes(self.parent_name.as_bytes());
         out.option(self.env.as_deref(), |out, env| out.bytes(env));
-        let BootFds { memory, locks, notify, lifeline, socket, directory, streams } = self.fds;
-        [memory, locks, notify, lifeline, socket, directory].into_iter().for_each(|fd| out.i32(fd));
+        let BootFds { memory, locks, lifeline, socket, directory, streams } = self.fds;
+        [memory, locks, lifeline, socket, directory].into_iter().for_each(|fd| out.i32(fd));
         for stream in streams {
             out.i32(match stream {
                 StreamSource::Keep => -1,
@@ -165,7 +163,6 @@ impl Boot {
             fds: BootFds {
                 memory: input.i32()?,
                 locks: input.i32()?,
-                notify: input.i32()?,
                 lifeline: input.i32()?,
                 socket: input.i32()?,
                 directory: input.i32()?,
@@ -178,12 +175,12 @@ impl Boot {
 impl BootFds {
     /// Every number in it, in a fixed order.
     pub(crate) fn numbers(&mut self) -> impl Iterator<Item = &mut RawFd> {
-        let BootFds { memory, locks, notify, lifeline, socket, directory, streams } = self;
+        let BootFds { memory, locks, lifeline, socket, directory, streams } = self;
         let streams = streams.iter_mut().filter_map(|stream| match stream {
             StreamSource::Fd(fd) => Some(fd),
             StreamSource::Keep | StreamSource::Closed => None,
         });
-        [memory, locks, notify, lifeline, socket, directory].into_iter().filter(|fd| **fd >= 0).chain(streams)
+        [memory, locks, lifeline, socket, directory].into_iter().filter(|fd| **fd >= 0).chain(streams)
     }
 }
 
@@ -281,7 +278,6 @@ mod tests {
             fds: BootFds {
                 memory: 3,
                 locks: 4,
-                notify: 5,
                 lifeline: 6,
                 socket: -1,
                 directory: 8,

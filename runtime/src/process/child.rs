@@ -58,7 +58,6 @@ pub(crate) fn run_copy(boot: &Boot, fds: Inherited) -> ! {
 pub(crate) struct Inherited {
     pub(crate) memory: OwnedFd,
     pub(crate) locks: OwnedFd,
-    pub(crate) notify: OwnedFd,
     pub(crate) lifeline: OwnedFd,
     pub(crate) socket: Option<OwnedFd>,
     pub(crate) directory: Option<OwnedFd>,
@@ -75,7 +74,6 @@ impl Inherited {
         Inherited {
             memory: own(fds.memory),
             locks: own(fds.locks),
-            notify: own(fds.notify),
             lifeline: own(fds.lifeline),
             socket: optional(fds.socket),
             directory: optional(fds.directory),
@@ -91,7 +89,7 @@ impl Inherited {
     }
 
     fn all(&self) -> impl Iterator<Item = &OwnedFd> {
-        [&self.memory, &self.locks, &self.notify, &self.lifeline]
+        [&self.memory, &self.locks, &self.lifeline]
             .into_iter()
             .chain(&self.socket)
             .chain(&self.directory)
@@ -107,7 +105,7 @@ fn hang_on_parent(boot: &Boot, lifeline: &OwnedFd) {
     }
     // Both are armed now; if the parent died before, neither will fire.
     let parent = sys::proc::parent_pid();
-    let closed = sys::fd::poll_readable(lifeline.as_fd(), Some(std::time::Instant::now())).unwrap_or(true);
+    let closed = sys::fd::is_readable(lifeline.as_fd()).unwrap_or(true);
     if closed || tied.is_err() || (parent != boot.parent_pid && parent != 0) {
         entry_exit(EXIT_ORPHANED);
     }
@@ -115,12 +113,12 @@ fn hang_on_parent(boot: &Boot, lifeline: &OwnedFd) {
 
 fn work(boot: &Boot, fds: Inherited) -> ! {
     let Some(owner) = arena::Owner::from_raw(boot.owner) else { entry_exit(EXIT_WRONG_BUILD) };
-    let Inherited { memory, locks, notify, lifeline, socket: _, directory, streams } = fds;
+    let Inherited { memory, locks, lifeline, socket: _, directory, streams } = fds;
     let Ok(arena) = arena::attach(arena::ArenaFds { memfd: memory, locks }, owner) else { entry_exit(EXIT_NO_ARENA) };
     exit::note_own_exit();
     // Held for the life of the process: it is closed by nothing but its end.
     std::mem::forget(lifeline);
-    current::set(boot, notify);
+    current::set(boot);
     if let Err((what, error)) = set_up(boot, directory, streams) {
         note::write_text(format!("{what}: {error}").as_bytes());
         entry_exit(EXIT_NO_SETUP);

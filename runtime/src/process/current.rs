@@ -1,31 +1,27 @@
 //! Which process this is.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 
 use super::boot::Boot;
 use super::child_handle::ActiveChild;
 use super::{entry, supervisor};
-use crate::sys;
 
 struct Identity {
     name: String,
     daemon: bool,
     parent_pid: u32,
     parent_name: String,
-    notify: OwnedFd,
 }
 
 static IDENTITY: OnceLock<Identity> = OnceLock::new();
 
 /// Called once in a child.
-pub(crate) fn set(boot: &Boot, notify: OwnedFd) {
+pub(crate) fn set(boot: &Boot) {
     _ = IDENTITY.set(Identity {
         name: boot.name.clone(),
         daemon: boot.daemon,
         parent_pid: boot.parent_pid,
         parent_name: boot.parent_name.clone(),
-        notify,
     });
 }
 
@@ -38,13 +34,6 @@ pub(crate) fn name() -> &'static str {
 pub(crate) fn depth() -> u32 {
     static DEPTH: OnceLock<u32> = OnceLock::new();
     *DEPTH.get_or_init(|| std::env::var(entry::DEPTH).ok().and_then(|depth| depth.parse().ok()).unwrap_or(0))
-}
-
-/// Has the parent's supervisor call what was registered with [`supervisor::on_notify`]. Async-signal-safe; in the root it does nothing.
-pub(crate) fn notify_parent() {
-    if let Some(identity) = IDENTITY.get() {
-        sys::fd::event_set(identity.notify.as_fd());
-    }
 }
 
 /// A process of the family, by what is known of it here.

@@ -70,10 +70,8 @@ extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const 
 ///
 /// # Examples
 /// ```
-/// fn main() {
-///     offspring::init();
-///     // the program
-/// }
+/// offspring::init();
+/// // the program
 /// ```
 pub fn init() {
     INIT_RAN.store(true, Ordering::Relaxed);
@@ -136,8 +134,7 @@ fn take_boot() -> Option<(Boot, OwnedFd)> {
 
 /// The message was written before this process was made, so it is there, or the parent is gone.
 fn nonblocking_read(pipe: &OwnedFd, bytes: &mut [u8]) -> usize {
-    let now = Some(std::time::Instant::now());
-    match sys::fd::poll_readable(pipe.as_fd(), now) {
+    match sys::fd::is_readable(pipe.as_fd()) {
         Ok(true) => nix::unistd::read(pipe, bytes).unwrap_or(0),
         _ => 0,
     }
@@ -168,8 +165,9 @@ fn run_remaining_constructors(argc: c_int, argv: *const *const c_char, envp: *co
 }
 
 #[cfg(not(offspring_no_entry))]
-fn launder(mut pointer: *const usize) -> *const usize {
-    // SAFETY: empty; it only hides from the compiler what the pointer is.
-    unsafe { std::arch::asm!("/* {0} */", inout(reg) pointer, options(nomem, nostack, preserves_flags)) };
-    pointer
+fn launder(pointer: *const usize) -> *const usize {
+    let mut address = pointer.expose_provenance();
+    // SAFETY: empty; it only hides from the compiler what the address is.
+    unsafe { std::arch::asm!("/* {0} */", inout(reg) address, options(nomem, nostack, preserves_flags)) };
+    std::ptr::with_exposed_provenance(address)
 }

@@ -69,10 +69,6 @@ impl ForkServer {
         self.process.pidfd.as_fd()
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.pid
-    }
-
     /// Has a child made.
     pub(crate) fn request(&self, launch: &mut Launch) -> Result<Spawned, Refused> {
         launch.fill_in_own_fds();
@@ -108,7 +104,7 @@ impl ForkServer {
     /// Ends it, leaving no zombie; how it ended.
     pub(crate) fn end(self) -> ExitStatus {
         _ = sys::pidfd::signal(self.pidfd(), Signal::KILL);
-        _ = sys::fd::poll_readable(self.pidfd(), None);
+        _ = sys::fd::await_readable(self.pidfd());
         match sys::pidfd::reap(self.pidfd()) {
             Ok(sys::pidfd::Reaped::Ended(status)) => status,
             _ => ExitStatus::Unknown,
@@ -118,7 +114,7 @@ impl ForkServer {
 
 /// The server's own life; it ends with its parent's end of the socket.
 pub(crate) fn serve(fds: Inherited) -> ! {
-    let Inherited { memory, locks, notify, lifeline, socket, .. } = fds;
+    let Inherited { memory, locks, lifeline, socket, .. } = fds;
     let Some(socket) = socket else { super::entry::exit_now(child::EXIT_WRONG_BUILD) };
     // Children get their own mask from their request; nothing but SIGKILL and SIGSTOP should reach the server.
     std::mem::forget(sys::signal::block_all());
@@ -152,7 +148,7 @@ pub(crate) fn serve(fds: Inherited) -> ! {
                 drop(socket);
                 drop(lifeline);
                 let Received { lifeline, directory, streams } = own;
-                child::run_copy(&boot, Inherited { memory, locks, notify, lifeline, socket: None, directory, streams })
+                child::run_copy(&boot, Inherited { memory, locks, lifeline, socket: None, directory, streams })
             }
         }
     }

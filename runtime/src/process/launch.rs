@@ -46,13 +46,12 @@ impl Lifeline {
 pub(crate) struct FamilyFds {
     pub(crate) memory: RawFd,
     pub(crate) locks: RawFd,
-    pub(crate) notify: RawFd,
 }
 
 impl FamilyFds {
-    pub(crate) fn new(arena: &'static Arena, notify: &OwnedFd) -> FamilyFds {
+    pub(crate) fn new(arena: &'static Arena) -> FamilyFds {
         let (memory, locks) = arena.fds();
-        FamilyFds { memory: memory.as_raw_fd(), locks: locks.as_raw_fd(), notify: notify.as_raw_fd() }
+        FamilyFds { memory: memory.as_raw_fd(), locks: locks.as_raw_fd() }
     }
 }
 
@@ -183,15 +182,8 @@ impl ProcessState {
 }
 
 /// No descriptors at all.
-pub(crate) const NO_FDS: BootFds = BootFds {
-    memory: -1,
-    locks: -1,
-    notify: -1,
-    lifeline: -1,
-    socket: -1,
-    directory: -1,
-    streams: [StreamSource::Keep; 3],
-};
+pub(crate) const NO_FDS: BootFds =
+    BootFds { memory: -1, locks: -1, lifeline: -1, socket: -1, directory: -1, streams: [StreamSource::Keep; 3] };
 
 /// Executes this program as the child that `boot` describes.
 pub(crate) fn exec(
@@ -201,8 +193,8 @@ pub(crate) fn exec(
     env: &Environment,
 ) -> Result<Spawned, SpawnError> {
     const CONTEXT: &str = "starting a child process";
-    let FamilyFds { memory, locks, notify } = family;
-    boot.fds = BootFds { memory, locks, notify, ..boot.fds };
+    let FamilyFds { memory, locks } = family;
+    boot.fds = BootFds { memory, locks, ..boot.fds };
     let message = boot.encode();
     if message.len() > MAX_IN_PIPE {
         return Err(SpawnError::InvalidInput { reason: "the child's name is too long".into() });

@@ -56,7 +56,7 @@ fn await_end(arena: &'static Arena, owner: Owner) {
                 // The pid was the holder's before the descriptor was opened; if it still is, the descriptor is of the holder.
                 if arena.liveness_holder(owner) == Some(pid) {
                     _ = pidfd::signal(process.as_fd(), Signal::KILL);
-                    _ = sys::fd::poll_readable(process.as_fd(), None);
+                    _ = sys::fd::await_readable(process.as_fd());
                     // Where this process adopts orphans (as PID 1, or a subreaper), it is now its child, and would stay a zombie.
                     _ = pidfd::reap(process.as_fd());
                 }

@@ -38,8 +38,7 @@ use crate::sys::{self, fd::Poller};
 use crate::{ExitStatus, Signal};
 
 const WAKE: u64 = u64::MAX;
-const NOTIFY: u64 = u64::MAX - 1;
-const FORK_SERVER: u64 = u64::MAX - 2;
+const FORK_SERVER: u64 = u64::MAX - 1;
 
 /// How often a start is tried again with another fork server after one ended.
 const FORK_SERVER_TRIES: usize = 3;
@@ -55,14 +54,12 @@ pub(crate) struct Supervisor {
     pid: u32,
     poller: Poller,
     wake: OwnedFd,
-    notify: OwnedFd,
     thread: OnceLock<ThreadId>,
     jobs: Mutex<VecDeque<Job>>,
     children: Mutex<BTreeMap<u32, Entry>>,
     fork_server: Mutex<Option<ForkServer>>,
     /// What the supervisor's thread may do, as last read by itself.
     rights: Mutex<Option<(Rights, Namespaces)>>,
-    on_notify: Mutex<Vec<Box<dyn Fn() + Send>>>,
 }
 
 /// A child that has ended, but not for this process yet.
@@ -111,12 +108,6 @@ pub(crate) fn is_this_thread() -> bool {
     INSTANCE.get().is_some_and(|supervisor| supervisor.thread.get() == Some(&thread::current().id()))
 }
 
-/// Calls `f` on the supervisor's thread whenever a child has called [`notify_parent`](super::current::notify_parent) since the last time.
-pub(crate) fn on_notify(f: Box<dyn Fn() + Send>) -> Result<(), SpawnError> {
-    lock(&Supervisor::get()?.on_notify).push(f);
-    Ok(())
-}
-
 impl Supervisor {
     /// This process's supervisor; made at the first call.
     fn get() -> Result<&'static Supervisor, SpawnError> {
@@ -156,28 +147,24 @@ impl Supervisor {
             _ => SpawnError::io(CONTEXT)(error),
         })?;
         let arena = arena::family()?;
-        let event = || sys::fd::event().and_then(sys::fd::above_streams).map_err(SpawnError::io(CONTEXT));
-        let (poller, wake, notify) = (Poller::new().map_err(SpawnError::io(CONTEXT))?, event()?, event()?);
-        for (fd, token) in [(&wake, WAKE), (&notify, NOTIFY)] {
-            poller.add(fd.as_fd(), token).map_err(SpawnError::io(CONTEXT))?;
-        }
+        let wake = sys::fd::event().and_then(sys::fd::above_streams).map_err(SpawnError::io(CONTEXT))?;
+        let poller = Poller::new().map_err(SpawnError::io(CONTEXT))?;
+        poller.add(wake.as_fd(), WAKE).map_err(SpawnError::io(CONTEXT))?;
         Ok(Supervisor {
             arena,
             pid: std::process::id(),
             poller,
             wake,
-            notify,
             thread: OnceLock::new(),
             jobs: Mutex::default(),
             children: Mutex::default(),
             fork_server: Mutex::default(),
             rights: Mutex::default(),
-            on_notify: Mutex::default(),
         })
     }
 
     fn family_fds(&self) -> FamilyFds {
-        FamilyFds::new(self.arena, &self.notify)
+        FamilyFds::new(self.arena)
     }
 
     fn start(&self, spec: &mut ChildSpec, owner: Owner) -> Result<Arc<ChildHandle>, SpawnError> {
@@ -350,7 +337,6 @@ impl Supervisor {
             for &token in &tokens {
                 match token {
                     WAKE => self.run_jobs(),
-                    NOTIFY => self.run_notified(),
                     FORK_SERVER => self.fork_server_ended(),
                     child => self.child_ready(child as u32),
                 }
@@ -365,19 +351,10 @@ impl Supervisor {
         }
     }
 
-    fn run_notified(&self) {
-        sys::fd::event_clear(self.notify.as_fd());
-        for f in &*lock(&self.on_notify) {
-            _ = catch_unwind(AssertUnwindSafe(f));
-        }
-    }
-
     fn fork_server_ended(&self) {
         let mut server = lock(&self.fork_server);
         // Another may have been started since.
-        let ended = |server: &ForkServer| {
-            sys::fd::poll_readable(server.pidfd(), Some(std::time::Instant::now())).unwrap_or(true)
-        };
+        let ended = |server: &ForkServer| sys::fd::is_readable(server.pidfd()).unwrap_or(true);
         if server.as_ref().is_some_and(ended) {
             self.discard_fork_server(&mut server);
         }
@@ -414,7 +391,7 @@ impl Supervisor {
 /// Ends a child that has not begun.
 fn discard_process(pidfd: &OwnedFd) {
     _ = sys::pidfd::signal(pidfd.as_fd(), Signal::KILL);
-    _ = sys::fd::poll_readable(pidfd.as_fd(), None);
+    _ = sys::fd::await_readable(pidfd.as_fd());
     _ = sys::pidfd::reap(pidfd.as_fd());
 }
 

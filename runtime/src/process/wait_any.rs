@@ -10,6 +10,7 @@ pub trait Waitable: sealed::Sealed {}
 
 pub(crate) mod sealed {
     /// What [`wait_any`](super::wait_any) needs to know.
+    #[allow(unnameable_types, reason = "sealed: nobody else may implement it")]
     pub trait Sealed {
         /// Would a wait return at once?
         fn is_ready(&self) -> bool;
@@ -19,6 +20,7 @@ pub(crate) mod sealed {
 }
 
 /// What a waiting thread sleeps on.
+#[allow(unnameable_types, reason = "part of a sealed trait")]
 #[derive(Debug, Default)]
 pub struct Bell(Arc<Rung>);
 

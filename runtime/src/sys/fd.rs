@@ -4,7 +4,6 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Instant;
 
 /// The most descriptors that one message carries.
 pub(crate) const MAX_PASSED: usize = 12;
@@ -145,30 +144,20 @@ fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     }
 }
 
-/// Waits until there is something to read or the other end is closed. `false`: the deadline passed.
-pub(crate) fn poll_readable(fd: BorrowedFd<'_>, deadline: Option<Instant>) -> io::Result<bool> {
-    loop {
-        let timeout = match deadline {
-            None => -1,
-            // Rounded up: waking before the deadline would mean another turn.
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
-                left.min(i32::MAX as u128) as i32
-            }
-        };
-        let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one pollfd, a local.
-        match unsafe { libc::poll(&mut poll, 1, timeout) } {
-            ..0 => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
-            }
-            0 if timeout == i32::MAX => {}
-            n => return Ok(n > 0),
-        }
-    }
+/// Waits until there is something to read or the other end is closed.
+pub(crate) fn await_readable(fd: BorrowedFd<'_>) -> io::Result<()> {
+    poll(fd, -1).map(|_| ())
+}
+
+/// Is there something to read, or the other end closed?
+pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    poll(fd, 0)
+}
+
+fn poll(fd: BorrowedFd<'_>, timeout: libc::c_int) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one pollfd, a local.
+    retry(|| unsafe { libc::poll(&mut poll, 1, timeout) } as isize).map(|ready| ready > 0)
 }
 
 /// Makes the kernel send this process `SIGKILL` as soon as the other end of the pipe is closed. Nothing may be written to the pipe after.
@@ -264,7 +253,7 @@ unsafe fn close_range(first: RawFd, last: RawFd) {
     }
 }
 
-/// What `fd` is of: device and inode, where it is open.
+/// Is it an open pipe?
 pub(crate) fn is_pipe(fd: RawFd) -> bool {
     // SAFETY: fstat writes to a local, whose zeroed value is valid.
     unsafe {

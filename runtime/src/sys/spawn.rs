@@ -98,7 +98,7 @@ pub(crate) fn exec(exec: &Exec<'_>) -> io::Result<Spawned> {
         0 => Ok(Spawned { pid: pid as u32, pidfd }),
         error => {
             // It is between its error and its exit: wait for that, leave no zombie.
-            crate::sys::fd::poll_readable(std::os::fd::AsFd::as_fd(&pidfd), None)?;
+            crate::sys::fd::await_readable(std::os::fd::AsFd::as_fd(&pidfd))?;
             pidfd::reap(std::os::fd::AsFd::as_fd(&pidfd))?;
             Err(io::Error::from_raw_os_error(error))
         }
