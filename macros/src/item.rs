@@ -32,7 +32,7 @@ pub(crate) enum Member {
 
 pub(crate) enum Item {
     Function(Box<Function>),
-    Impl(Impl),
+    Impl(Box<Impl>),
 }
 
 fn braces(input: ParseStream<'_>, otherwise: &str) -> Result<Group> {
@@ -48,7 +48,7 @@ impl Parse for Item {
         let ahead = input.fork();
         ahead.call(Attribute::parse_outer)?;
         if ahead.peek(Token![impl]) || (ahead.peek(Token![unsafe]) && ahead.peek2(Token![impl])) {
-            return input.parse().map(Item::Impl);
+            return input.parse().map(|block| Item::Impl(Box::new(block)));
         }
         ahead.parse::<Visibility>()?;
         let is_function = ahead.peek(Token![fn])

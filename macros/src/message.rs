@@ -8,7 +8,7 @@
 //! that start with the tag, one per variant, which are generated too (`raw`), so that fields can be written in place.
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{
     Data, DataEnum, DeriveInput, Error, Field, Fields, GenericParam, Index, Member, Path, Result, Type, parse_quote,
@@ -238,7 +238,8 @@ impl<'a> Form<'a> {
                 }
             }
 
-            impl #impl_generics #private::Message for #name #type_generics #where_clause {
+            // SAFETY: every field of the archived form is written by its own type, and the tag before them.
+            unsafe impl #impl_generics #private::Message for #name #type_generics #where_clause {
                 type Archived = #archived #type_generics;
                 type Resolver = #resolver;
 

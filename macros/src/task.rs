@@ -236,7 +236,7 @@ fn failure(ty: TokenStream, private: &TokenStream) -> TokenStream {
             #[allow(unused_imports)]
             use #private::{AnyError as _, DebugError as _, DisplayError as _, NoError as _};
             // SAFETY: passed on to the caller.
-            unsafe { (&&&&#private::Probe::<#ty>::new()).failure(output) }
+            unsafe { (&&&&#private::Probe::<#ty>::ask()).failure(output) }
         }
         failure
     }}

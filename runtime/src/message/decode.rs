@@ -13,9 +13,12 @@ use super::DecodeError;
 /// Costs nothing until a message holds an `Rc` or an `Arc`.
 #[derive(Default)]
 pub struct Decoder {
-    shared: Option<Box<HashMap<(usize, TypeId), Box<dyn Any>>>>,
+    shared: Option<Box<Shared>>,
     depth: u32,
 }
+
+/// By the address of the archived form, and the type made of it.
+type Shared = HashMap<(usize, TypeId), Box<dyn Any>>;
 
 /// Deeper nesting of boxes, lists and the like is refused instead of overflowing the stack.
 const MAX_DEPTH: u32 = 512;

@@ -39,6 +39,11 @@ pub use in_place::{InPlace, SliceItem};
 ///
 /// It has no methods to call: a bound `T: Message` is all that user code needs.
 ///
+/// # Safety
+/// Do not implement it yourself: `#[message]` does. What is read in place in another process is trusted to be what the
+/// hidden items promise: `write_root` initialises a valid `Archived`, given what `write_parts` returned, and points only to
+/// what `write_parts` wrote.
+///
 /// ```
 /// use offspring::Message;
 ///
@@ -53,7 +58,7 @@ pub use in_place::{InPlace, SliceItem};
     note = "put `#[offspring::message]` on the definition of `{Self}`; for a type of another crate, send what it is made of",
     note = "borrows are no messages: send `String` instead of `&str`, `Vec<T>` instead of `&[T]`"
 )]
-pub trait Message: Sized + 'static {
+pub unsafe trait Message: Sized + 'static {
     // Not public API. What lies in the slot.
     #[doc(hidden)]
     type Archived: Portable + CheckBytes<Checker>;

@@ -20,7 +20,7 @@ pub struct Probe<R>(PhantomData<fn() -> R>);
 
 impl<R> Probe<R> {
     /// Asks.
-    pub const fn new() -> Self {
+    pub const fn ask() -> Self {
         Probe(PhantomData)
     }
 }

@@ -3,6 +3,8 @@
 //! [`TaskCall`]s are made here, of functions that take their borrowed arguments for *every* lifetime: a function that
 //! wants `&'static str`, and could keep a piece of shared memory that will be reused, does not fit.
 #![allow(unsafe_code)]
+// One maker per number of parameters takes that many.
+#![allow(clippy::too_many_arguments)]
 
 use std::any::TypeId;
 use std::fmt;

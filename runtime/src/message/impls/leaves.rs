@@ -22,8 +22,9 @@ use crate::message::{DecodeError, Decoder, EncodeError, Encoder, Message};
 /// A type whose archived form is itself.
 macro_rules! same {
     ($($type:ty),*) => {$(
+        // SAFETY: the archived form is rkyv's, and is written and read whole.
         #[diagnostic::do_not_recommend]
-        impl Message for $type {
+        unsafe impl Message for $type {
             type Archived = $type;
             type Resolver = ();
 
@@ -54,8 +55,9 @@ same! { u8, i8, bool, (), NonZeroU8, NonZeroI8 }
 /// A number of several bytes: archived in little-endian order.
 macro_rules! number {
     ($($type:ty = $archived:ty,)*) => {$(
+        // SAFETY: the archived form is rkyv's, and is written and read whole.
         #[diagnostic::do_not_recommend]
-        impl Message for $type {
+        unsafe impl Message for $type {
             type Archived = $archived;
             type Resolver = ();
 
@@ -97,8 +99,9 @@ number! {
 /// A number of the machine's width: 64 bits in a message.
 macro_rules! pointer_sized {
     ($($type:ty as $wide:ty = $archived:ty, $to:expr, $back:expr;)*) => {$(
+        // SAFETY: the archived form is rkyv's, and is written and read whole.
         #[diagnostic::do_not_recommend]
-        impl Message for $type {
+        unsafe impl Message for $type {
             type Archived = $archived;
             type Resolver = ();
 
@@ -139,8 +142,9 @@ pointer_sized! {
 /// A type that rkyv archives, by rkyv's implementation.
 macro_rules! leaf {
     ($($type:ty)*) => {$(
+        // SAFETY: the archived form is rkyv's, and is written and read whole.
         #[diagnostic::do_not_recommend]
-        impl Message for $type {
+        unsafe impl Message for $type {
             type Archived = <$type as Archive>::Archived;
             type Resolver = <$type as Archive>::Resolver;
 
@@ -164,7 +168,8 @@ macro_rules! leaf {
 
 leaf! { String CString Duration RangeFull IpAddr Ipv4Addr Ipv6Addr SocketAddr SocketAddrV4 SocketAddrV6 }
 
-impl<T: 'static> Message for PhantomData<T> {
+// SAFETY: the archived form is rkyv's, and is written and read whole.
+unsafe impl<T: 'static> Message for PhantomData<T> {
     type Archived = PhantomData<T>;
     type Resolver = ();
 

@@ -16,7 +16,8 @@ use crate::message::{DecodeError, Decoder, EncodeError, Encoder, Message};
 /// Entries to buckets in an archived hash table.
 const LOAD_FACTOR: (usize, usize) = (7, 8);
 
-impl<K, V, S> Message for HashMap<K, V, S>
+// SAFETY: rkyv's archived table or tree of the archived entries, written by rkyv.
+unsafe impl<K, V, S> Message for HashMap<K, V, S>
 where
     K: Message + Hash + Eq,
     V: Message,
@@ -48,7 +49,8 @@ where
     }
 }
 
-impl<K, S> Message for HashSet<K, S>
+// SAFETY: rkyv's archived table or tree of the archived entries, written by rkyv.
+unsafe impl<K, S> Message for HashSet<K, S>
 where
     K: Message + Hash + Eq,
     S: BuildHasher + Default + 'static,
@@ -79,7 +81,8 @@ where
     }
 }
 
-impl<K: Message + Ord, V: Message> Message for BTreeMap<K, V> {
+// SAFETY: rkyv's archived table or tree of the archived entries, written by rkyv.
+unsafe impl<K: Message + Ord, V: Message> Message for BTreeMap<K, V> {
     type Archived = ArchivedBTreeMap<K::Archived, V::Archived>;
     type Resolver = BTreeMapResolver;
 
@@ -105,7 +108,8 @@ impl<K: Message + Ord, V: Message> Message for BTreeMap<K, V> {
     }
 }
 
-impl<K: Message + Ord> Message for BTreeSet<K> {
+// SAFETY: rkyv's archived table or tree of the archived entries, written by rkyv.
+unsafe impl<K: Message + Ord> Message for BTreeSet<K> {
     type Archived = ArchivedBTreeSet<K::Archived>;
     type Resolver = BTreeSetResolver;
 

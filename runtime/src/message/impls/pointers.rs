@@ -14,7 +14,8 @@ use super::super::bridge::Bridge;
 use super::sequences::read_slice;
 use crate::message::{DecodeError, Decoder, EncodeError, Encoder, Message};
 
-impl<T: Message> Message for Box<T> {
+// SAFETY: a relative pointer to the target's archived form, written by rkyv.
+unsafe impl<T: Message> Message for Box<T> {
     type Archived = ArchivedBox<T::Archived>;
     type Resolver = BoxResolver;
 
@@ -31,7 +32,8 @@ impl<T: Message> Message for Box<T> {
     }
 }
 
-impl<T: Message> Message for Box<[T]> {
+// SAFETY: a relative pointer to the target's archived form, written by rkyv.
+unsafe impl<T: Message> Message for Box<[T]> {
     type Archived = ArchivedBox<[T::Archived]>;
     type Resolver = BoxResolver;
 
@@ -51,7 +53,8 @@ impl<T: Message> Message for Box<[T]> {
 /// Strings behind a pointer that owns them.
 macro_rules! string {
     ($($type:ty)*) => {$(
-        impl Message for $type {
+        // SAFETY: a relative pointer to the target's archived form, written by rkyv.
+        unsafe impl Message for $type {
             type Archived = ArchivedString;
             type Resolver = StringResolver;
 
@@ -75,7 +78,8 @@ string! { Box<str> Cow<'static, str> }
 /// A shared pointer: written once per message, and shared again by what is made of it.
 macro_rules! shared {
     ($($pointer:ident $flavor:ident)*) => {$(
-        impl<T: Message> Message for $pointer<T> {
+        // SAFETY: a relative pointer to the target's archived form, written by rkyv.
+        unsafe impl<T: Message> Message for $pointer<T> {
             type Archived = ArchivedRc<T::Archived, $flavor>;
             type Resolver = RcResolver;
 
@@ -94,7 +98,8 @@ macro_rules! shared {
             }
         }
 
-        impl<T: Message> Message for $pointer<[T]> {
+        // SAFETY: a relative pointer to the target's archived form, written by rkyv.
+        unsafe impl<T: Message> Message for $pointer<[T]> {
             type Archived = ArchivedRc<[T::Archived], $flavor>;
             type Resolver = RcResolver;
 
@@ -114,7 +119,8 @@ macro_rules! shared {
             }
         }
 
-        impl Message for $pointer<str> {
+        // SAFETY: a relative pointer to the target's archived form, written by rkyv.
+        unsafe impl Message for $pointer<str> {
             type Archived = ArchivedRc<str, $flavor>;
             type Resolver = RcResolver;
 

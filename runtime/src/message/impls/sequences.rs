@@ -29,7 +29,8 @@ pub(super) fn read_slice<T: Message>(archived: &[T::Archived], decoder: &mut Dec
     })
 }
 
-impl<T: Message> Message for Vec<T> {
+// SAFETY: an archived vector or array of the elements' archived forms, written by rkyv or element by element.
+unsafe impl<T: Message> Message for Vec<T> {
     type Archived = ArchivedVec<T::Archived>;
     type Resolver = VecResolver;
 
@@ -51,7 +52,8 @@ impl<T: Message> Message for Vec<T> {
 /// A sequence without a slice of its own: archived as a vector.
 macro_rules! sequence {
     ($($type:ident $(where T: $bound:ident)?;)*) => {$(
-        impl<T: Message $(+ $bound)?> Message for $type<T> {
+        // SAFETY: an archived vector or array of the elements' archived forms, written by rkyv or element by element.
+        unsafe impl<T: Message $(+ $bound)?> Message for $type<T> {
             type Archived = ArchivedVec<T::Archived>;
             type Resolver = VecResolver;
 
@@ -78,7 +80,8 @@ sequence! {
     BinaryHeap where T: Ord;
 }
 
-impl<T: Message, const N: usize> Message for [T; N] {
+// SAFETY: an archived vector or array of the elements' archived forms, written by rkyv or element by element.
+unsafe impl<T: Message, const N: usize> Message for [T; N] {
     type Archived = [T::Archived; N];
     type Resolver = [T::Resolver; N];
 

@@ -81,7 +81,8 @@ macro_rules! name {
             }
         }
 
-        impl Message for $owned {
+        // SAFETY: all fields of the archived form are written.
+        unsafe impl Message for $owned {
             type Archived = $archived;
             type Resolver = VecResolver;
 
@@ -146,7 +147,8 @@ impl ArchivedSystemTime {
     }
 }
 
-impl Message for SystemTime {
+// SAFETY: all fields of the archived form are written.
+unsafe impl Message for SystemTime {
     type Archived = ArchivedSystemTime;
     type Resolver = ();
 

@@ -11,7 +11,8 @@ use rkyv::{Archive, Place};
 use super::super::bridge::Ref;
 use crate::message::{DecodeError, Decoder, EncodeError, Encoder, Message};
 
-impl<T: Message> Message for Option<T> {
+// SAFETY: taken apart into references, which rkyv archives as it does the type itself.
+unsafe impl<T: Message> Message for Option<T> {
     type Archived = ArchivedOption<T::Archived>;
     type Resolver = Option<T::Resolver>;
 
@@ -37,7 +38,8 @@ impl<T: Message> Message for Option<T> {
     }
 }
 
-impl<T: Message, E: Message> Message for Result<T, E> {
+// SAFETY: taken apart into references, which rkyv archives as it does the type itself.
+unsafe impl<T: Message, E: Message> Message for Result<T, E> {
     type Archived = ArchivedResult<T::Archived, E::Archived>;
     type Resolver = Result<T::Resolver, E::Resolver>;
 
@@ -63,7 +65,8 @@ impl<T: Message, E: Message> Message for Result<T, E> {
     }
 }
 
-impl<T: Message> Message for Range<T> {
+// SAFETY: taken apart into references, which rkyv archives as it does the type itself.
+unsafe impl<T: Message> Message for Range<T> {
     type Archived = ArchivedRange<T::Archived>;
     type Resolver = Range<T::Resolver>;
 
@@ -80,7 +83,8 @@ impl<T: Message> Message for Range<T> {
     }
 }
 
-impl<T: Message> Message for RangeInclusive<T> {
+// SAFETY: taken apart into references, which rkyv archives as it does the type itself.
+unsafe impl<T: Message> Message for RangeInclusive<T> {
     type Archived = ArchivedRangeInclusive<T::Archived>;
     type Resolver = Range<T::Resolver>;
 
@@ -99,7 +103,8 @@ impl<T: Message> Message for RangeInclusive<T> {
 
 macro_rules! tuple {
     ($archived:ident $($type:ident $index:tt)*) => {
-        impl<$($type: Message),*> Message for ($($type,)*) {
+        // SAFETY: taken apart into references, which rkyv archives as it does the type itself.
+        unsafe impl<$($type: Message),*> Message for ($($type,)*) {
             type Archived = rkyv::tuple::$archived<$($type::Archived),*>;
             type Resolver = ($($type::Resolver,)*);
 
