@@ -1,6 +1,6 @@
 //! Helpers shared by the integration tests: what makes a hang or a leak a failure, and what kills processes.
 //!
-//! - [`watchdog`]: first line of every test that may block.
+//! - [`watchdog()`]: first line of every test that may block.
 //! - [`leaks`]: nothing may be left when a test ends.
 //! - [`kill`]: SIGKILL at random times, from a printed seed.
 //! - [`killer`]: SIGKILL at every instruction of an operation.

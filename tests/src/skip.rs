@@ -20,7 +20,7 @@ macro_rules! skip {
     }};
 }
 
-/// What [`skip!`](crate::skip) does before it returns.
+/// What [`skip!`](macro@crate::skip) does before it returns.
 ///
 /// # Panics
 ///
