@@ -101,6 +101,11 @@ impl Arena {
         }
     }
 
+    /// The family's arena, if this process has one already.
+    pub fn existing_family() -> Option<Arena> {
+        arena::existing_family().map(Arena)
+    }
+
     /// The family's arena.
     pub fn family() -> Result<Arena, Refused> {
         Ok(Arena(arena::family()?))

@@ -1,6 +1,7 @@
 //! What a test leaves behind is a failure.
 
 use crate::proc;
+use offspring::testing::Arena;
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,12 +14,14 @@ static ALONE: Mutex<()> = Mutex::new(());
 /// How long children may take to end and descriptors to be closed after the test is done.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What this process has: its children, open descriptors, and the names in /dev/shm.
+/// What this process has: its children, open descriptors, what its family has in use, and the names in /dev/shm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Holdings {
     children: BTreeSet<String>,
     descriptors: BTreeSet<String>,
     shm: BTreeSet<String>,
+    blocks: u64,
+    processes: usize,
 }
 
 impl Holdings {
@@ -27,7 +30,10 @@ impl Holdings {
         let shm = fs::read_dir("/dev/shm").map(|names| {
             names.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<BTreeSet<_>>()
         });
+        let ledger = Arena::existing_family().map(Arena::ledger);
         Holdings {
+            blocks: ledger.map_or(0, |ledger| ledger.blocks),
+            processes: ledger.map_or(0, |ledger| ledger.processes),
             children: children.iter().map(|it| format!("{} `{}` state {}", it.pid, it.name, it.state)).collect(),
             descriptors: proc::descriptors().into_iter().map(|(number, link)| format!("{number} -> {link}")).collect(),
             shm: shm.unwrap_or_default(),
@@ -39,15 +45,21 @@ impl Holdings {
         let number = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
         let old: BTreeSet<String> = before.children.iter().map(|line| number(line)).collect();
         let children = self.children.iter().filter(|line| !old.contains(&number(line)));
+        let more = |now: usize, before: usize, what: &str| {
+            (now > before).then(|| format!("{what} in the arena: {now}, there were {before}"))
+        };
         children
             .map(|line| format!("child {line}"))
+            .chain(more(self.blocks as usize, before.blocks as usize, "blocks"))
+            .chain(more(self.processes, before.processes, "processes"))
             .chain(self.descriptors.difference(&before.descriptors).map(|line| format!("descriptor {line}")))
             .chain(self.shm.difference(&before.shm).map(|line| format!("/dev/shm/{line}")))
             .collect()
     }
 }
 
-/// Runs `test` and fails if it leaves a child, a zombie, an open descriptor or a name in /dev/shm behind.
+/// Runs `test` and fails if it leaves a child, a zombie, an open descriptor, a block or a process slot in the family's arena, or
+/// a name in /dev/shm behind.
 ///
 /// What a process keeps for good once it has used the runtime (the arena's descriptors, a supervisor's) would look like a
 /// leak: `warm_up` runs first and uncounted, and has to use what the test will use. Give `|| {}` where there is nothing.
@@ -96,6 +108,17 @@ mod tests {
         // Other tests of this binary have children of their own.
         let pid = child.id().to_string();
         assert!(!Holdings::now().beyond(&before).iter().any(|line| line.contains(&pid)));
+    }
+
+    #[test]
+    fn a_block_left_behind_is_seen() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let arena = Arena::family().unwrap();
+        let before = Holdings::now();
+        let block = arena.alloc(100).unwrap();
+        assert!(Holdings::now().beyond(&before).iter().any(|line| line.starts_with("blocks in the arena: 1")));
+        drop(block);
+        assert!(!Holdings::now().beyond(&before).iter().any(|line| line.starts_with("blocks")));
     }
 
     #[test]

@@ -35,9 +35,7 @@ const READS: &[&str] = &[
     "mod::at",
     "mod::check",
     "mod::fds",
-    "mod::id",
     "mod::is_here",
-    "mod::len",
     "mod::mapping",
     "mod::me",
     "mod::pos_of",
@@ -53,12 +51,10 @@ const READS: &[&str] = &[
     "slots::life_word",
     "slots::name",
     "slots::note_kind",
-    "slots::parent_of",
     "slots::read_note",
     "small::next_generation",
     "thread::count_threads",
     "thread::owner_of_thread",
-    "thread::thread_of",
     "wait::spin_until",
     "wait::spin_while",
     "wait::wait_while",
@@ -68,14 +64,14 @@ const READS: &[&str] = &[
 const PRIVATE: &[&str] = &["cache::block", "cache::hold", "cache::new", "hold::put", "local::lock", "small::put"];
 
 /// One store, or a kernel's lock: before it or after it, and nothing else is to be found.
-const ONE_STEP: &[&str] =
-    &["ledger::set_budget", "liveness::hold", "liveness::hold_liveness", "owner_lock::wake_all", "slots::set_life"];
+const ONE_STEP: &[&str] = &["ledger::set_budget", "liveness::hold_liveness", "owner_lock::wake_all", "slots::set_life"];
 
 /// How a process comes by an arena: a process killed in here has shown itself to nobody but in its slot.
 const ENTRY: &[&str] = &[
     "create::attach",
     "create::create",
     "create::create_stage",
+    "create::existing_family",
     "create::family",
     "create::open",
     "create::open_stage",
@@ -108,7 +104,6 @@ const STEPS: &[(&str, &str)] = &[
     ("small::take", "block::alloc"),
     ("small::tidy", "trim::tidy"),
     ("thread::audit_threads", "audit::audit"),
-    ("thread::current", "thread::thread"),
     ("thread::return_current_thread", "thread::drop"),
     ("tree::adopt", "block::adopt_into"),
     ("tree::drain", "block::drop"),

@@ -46,6 +46,12 @@ fn attached() -> Option<&'static Arena> {
     unsafe { FAMILY.load(Ordering::Acquire).as_ref() }
 }
 
+/// The family's arena, if there is one.
+#[cfg(feature = "testing")]
+pub(crate) fn existing_family() -> Option<&'static Arena> {
+    attached().filter(|arena| arena.check().is_ok())
+}
+
 #[cold]
 fn create_family() -> Result<&'static Arena, ArenaError> {
     let _creating = CREATING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

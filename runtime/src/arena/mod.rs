@@ -39,7 +39,7 @@ pub(crate) use create::{ArenaFds, attach, family, me};
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use create::{create, open};
 #[cfg(feature = "testing")]
-pub(crate) use create::{create_stage, open_stage};
+pub(crate) use create::{create_stage, existing_family, open_stage};
 pub(crate) use error::ArenaError;
 #[cfg(feature = "testing")]
 pub(crate) use granule::Granules;

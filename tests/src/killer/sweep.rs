@@ -57,7 +57,7 @@ impl fmt::Debug for Play<'_> {
 /// Where to kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// At every instruction.
+    /// At every instruction. The survivors judge where the shared memory is not what they judged before.
     Every,
     /// After every instruction that changed the shared memory, and asleep: survivors can tell no others apart.
     Changes,
@@ -129,14 +129,21 @@ fn sweep_from(play: &Play<'_>, mode: Mode) -> Result<Sweep, String> {
     let mut seen: Vec<(Verdict, Vec<usize>, usize)> = Vec::new();
     let mut at = 0;
     let mut ended = false;
+    let mut state = play.memory.save();
+    let mut changed = true;
     loop {
-        let state = play.memory.save();
         let next = if ended { None } else { Some(live.twin()?) };
         let place = live.place();
         live.kill();
-        seen.push((judge(play, other.as_ref()), vec![at], place));
         done.kills += 1;
-        play.memory.restore(&state);
+        if changed {
+            seen.push((judge(play, other.as_ref()), vec![at], place));
+            play.memory.restore(&state);
+        } else if let Some((verdict, ..)) = seen.last() {
+            // Survivors look at nothing but the memory, and it is what they judged before.
+            let verdict = verdict.clone();
+            seen.push((verdict, vec![at], place));
+        }
         let Some(next) = next else { break };
         if mode == Mode::FirstBad && seen.last().is_some_and(|(verdict, ..)| verdict.is_err()) {
             break;
@@ -165,6 +172,10 @@ fn sweep_from(play: &Play<'_>, mode: Mode) -> Result<Sweep, String> {
                     }
                 }
             }
+        }
+        changed = !play.memory.same(&state);
+        if changed {
+            state = play.memory.save();
         }
     }
     done.instructions = at;
