@@ -58,7 +58,8 @@ pub use executor::{Executor, Inline};
 pub use message::{Archived, Message};
 pub use offspring_macros::{message, task};
 pub use pool::{
-    Batch, Imap, ImapUnordered, Pool, PoolBuilder, PoolError, PoolStats, TaskHandle, View, Views, WorkerInfo,
+    Batch, Imap, ImapUnordered, Pool, PoolBuilder, PoolError, PoolStats, TaskHandle, View, Views, WaitFor, WorkerInfo,
+    as_completed, wait,
 };
 pub use process::{Child, ExitStatus, Process, Signal, SpawnError, StartMethod, Waitable, init, spawn, wait_any};
 pub use task::{Accept, ArchivedFailure, Failure, StateFn, TaskContext, TaskError, TaskFn, TaskInfo, tasks};

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::layout::{self, JobView, want};
 use crate::arena::Arena;
+use crate::process::notify_parent;
 use crate::sync::wait;
 use crate::sys::futex;
 
@@ -29,6 +30,9 @@ pub(super) fn chunk_done(arena: &Arena, job: &JobView<'_>, chunk: usize) {
     let want = job.header.want.0.load(SeqCst);
     if want == want::ANY || want == chunk as u64 + 1 {
         ring(arena, job);
+    }
+    if job.header.notify.load(SeqCst) != 0 {
+        notify_parent();
     }
 }
 

@@ -10,6 +10,7 @@ use super::estimate::Estimates;
 use super::job::Job;
 use super::layout::{self, ControlView, state as phase};
 use super::state::StateInput;
+use super::watch::Watched;
 use crate::ErrorKind;
 use crate::arena::{Arena, ArenaError, Block, BlockId};
 use crate::task::{TaskContext, TaskError};
@@ -88,6 +89,7 @@ pub(super) struct Core {
     pub(super) estate: Arc<Estate>,
     pub(super) options: Options,
     pub(super) estimates: Estimates,
+    pub(super) watched: Watched,
     pub(super) inner: Mutex<Inner>,
     /// Signalled when a worker has ended.
     pub(super) ended: Condvar,
@@ -127,6 +129,7 @@ impl Core {
             estate: Arc::new(estate),
             options,
             estimates: Estimates::default(),
+            watched: Watched::default(),
             inner: Mutex::new(Inner {
                 phase: Phase::Open,
                 crew: Crew::new(seats),
@@ -282,6 +285,7 @@ impl Core {
             job.cancel(phase.clone());
             job.ring();
         }
+        self.look_at_watched();
     }
 }
 

@@ -219,6 +219,7 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
     // The dead one may have been chosen to be woken for work that others can do.
     control.wake(usize::MAX);
     core.ended.notify_all();
+    core.look_at_watched();
     let inner = core.lock();
     let replace = !inner.crew.is_full() && core.has_work(&inner) && !core.is_hopeless();
     drop(inner);

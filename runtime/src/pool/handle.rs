@@ -1,11 +1,15 @@
 //! The handle of one submitted call.
 
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::core::{Core, Phase};
+use super::watch;
 use super::window::Window;
 use crate::message::Message;
+use crate::process::{Bell, Sealed, Waitable};
 use crate::task::{TaskContext, TaskError};
 
 /// One call that was handed to a pool; made by [`Pool::submit`](super::Pool::submit).
@@ -20,14 +24,14 @@ pub struct TaskHandle<R: Message>(State<R>);
 #[derive(Debug)]
 enum State<R: Message> {
     /// With the workers of a pool.
-    Pooled { core: Arc<Core>, window: Window<R>, taken: bool },
+    Pooled { core: Arc<Core>, window: Window<R>, taken: bool, waker: Option<Arc<Mutex<Option<Waker>>>> },
     /// Over when it was handed out. `None`: taken.
     Over { context: TaskContext, result: Option<Result<R, TaskError>> },
 }
 
 impl<R: Message> TaskHandle<R> {
     pub(super) fn new(core: Arc<Core>, window: Window<R>) -> Self {
-        TaskHandle(State::Pooled { core, window, taken: false })
+        TaskHandle(State::Pooled { core, window, taken: false, waker: None })
     }
 
     /// A handle of a call that is over.
@@ -92,12 +96,80 @@ impl<R: Message> TaskHandle<R> {
         }
     }
 
+    /// Calls `callback` with the result once the call is over, on a thread of the calling process that does only that. The value can
+    /// still be taken from this handle; dropping the handle does not take the callback back.
+    ///
+    /// Several callbacks of one handle, and those of different handles, run one after the other. A callback that panics is reported
+    /// on standard error as any thread's panic is, and harms nothing else. If the call is over already, it is called soon.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    /// use std::sync::mpsc;
+    ///
+    /// #[task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let (sender, receiver) = mpsc::channel();
+    /// let handle = pool.submit(square, 7)?;
+    /// handle.on_done(move |result| sender.send(result.clone().unwrap_or(0)).unwrap());
+    /// assert_eq!(receiver.recv().unwrap(), 49);
+    /// assert_eq!(handle.get()?, 49);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    #[doc(alias = "callback")]
+    #[doc(alias = "error_callback")]
+    #[doc(alias = "add_done_callback")]
+    pub fn on_done(&self, callback: impl FnOnce(&Result<R, TaskError>) + Send + 'static) {
+        match &self.0 {
+            State::Pooled { core, window, .. } => {
+                let (job, reading) = (window.job(), window.share());
+                let pool = Arc::downgrade(core);
+                let on_done = move || callback(&read(&reading, pool.upgrade().as_deref()));
+                core.watch(job, None, Box::new(move || watch::call_back(Box::new(on_done))));
+            }
+            // There is no value to lend from another thread: it may be no `Send`.
+            State::Over { result: Some(result), .. } => callback(result),
+            State::Over { context, result: None } => callback(&Err(TaskError::Taken { context: context.clone() })),
+        }
+    }
+
+    /// Has `index` sent when the call is over, as long as `sender` is not the only one to hold its channel.
+    pub(super) fn send_when_over(&self, index: usize, sender: &Arc<mpsc::SyncSender<usize>>) {
+        match &self.0 {
+            State::Pooled { core, window, .. } => {
+                let waiter: Arc<dyn Send + Sync> = sender.clone();
+                let sender = Arc::downgrade(sender);
+                let send = move || {
+                    if let Some(sender) = sender.upgrade() {
+                        // The channel has room for every handle.
+                        let _ = sender.try_send(index);
+                    }
+                };
+                core.watch(window.job(), Some(Arc::downgrade(&waiter)), Box::new(send));
+            }
+            State::Over { .. } => drop(sender.try_send(index)),
+        }
+    }
+
+    /// Is there no value, and will there be none?
+    pub(super) fn has_failed(&self) -> bool {
+        match &self.0 {
+            State::Pooled { core, window, taken, .. } => !taken && read(window, Some(core)).is_err(),
+            State::Over { result, .. } => matches!(result, Some(Err(_))),
+        }
+    }
+
     fn take(&mut self, timeout: Option<Duration>) -> Result<R, TaskError> {
         match &mut self.0 {
             State::Over { context, result } => {
                 result.take().unwrap_or_else(|| Err(TaskError::Taken { context: context.clone() }))
             }
-            State::Pooled { core, window, taken } => {
+            State::Pooled { core, window, taken, .. } => {
                 let job = window.job();
                 if *taken {
                     return Err(TaskError::Taken { context: job.context(0) });
@@ -116,6 +188,63 @@ impl<R: Message> TaskHandle<R> {
         }
     }
 }
+
+/// The result of a call that is over, or that will never be.
+fn read<R: Message>(window: &Window<R>, core: Option<&Core>) -> Result<R, TaskError> {
+    let job = window.job();
+    match core {
+        _ if job.all_done(&mut 0) => window.reader().read(0),
+        Some(core) => Err(core.hopeless_error(job.context(0))),
+        None => Err(TaskError::PoolClosed { context: job.context(0) }),
+    }
+}
+
+impl<R: Message> Sealed for TaskHandle<R> {
+    fn is_ready(&self) -> bool {
+        TaskHandle::is_ready(self)
+    }
+
+    fn ring_when_ready(&self, bell: &Bell) {
+        match &self.0 {
+            State::Pooled { core, window, .. } => {
+                let rope = bell.rope();
+                core.watch(window.job(), Some(rope.waiter()), Box::new(move || rope.pull()));
+            }
+            State::Over { .. } => bell.ring(),
+        }
+    }
+}
+
+impl<R: Message> Waitable for TaskHandle<R> {}
+
+/// Any executor will do: the supervisor's thread wakes the task when the call is over.
+impl<R: Message> Future for TaskHandle<R> {
+    type Output = Result<R, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.is_ready()
+            && let State::Pooled { core, window, waker, .. } = &mut self.0
+        {
+            let first = waker.is_none();
+            let slot = waker.get_or_insert_default();
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+            if first {
+                let slot = slot.clone();
+                let wake = move || {
+                    if let Some(waker) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                        waker.wake();
+                    }
+                };
+                core.watch(window.job(), None, Box::new(wake));
+            }
+        }
+        // Looked at again after the waker is in place.
+        if self.is_ready() { Poll::Ready(self.take(None)) } else { Poll::Pending }
+    }
+}
+
+// Nothing in it is ever pinned: a value is moved out when it is taken.
+impl<R: Message> Unpin for TaskHandle<R> {}
 
 impl<R: Message> Drop for TaskHandle<R> {
     fn drop(&mut self) {

@@ -3,7 +3,7 @@
 //! How one works is in `README.md` beside this file. From the bottom up: `layout` (what lies in shared memory), `claim`
 //! (who runs which chunk), `ring` and `bell` (how jobs and results are announced), `job` and `window` (a job with its
 //! private and its typed side), `core` and `crew` (the pool's own process), `run` and `worker` (the worker's), `feed`,
-//! `batch`, `imap` and `handle` (what callers hold).
+//! `batch`, `imap`, `handle` and `several` (what callers hold), `watch` (what happens when nobody waits).
 
 mod batch;
 mod bell;
@@ -21,12 +21,14 @@ mod layout;
 mod mutants;
 mod ring;
 mod run;
+mod several;
 mod spill;
 mod state;
 mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod view;
+mod watch;
 mod window;
 pub(crate) mod worker;
 
@@ -38,6 +40,7 @@ pub use builder::PoolBuilder;
 pub use error::PoolError;
 pub use handle::TaskHandle;
 pub use imap::{Imap, ImapUnordered};
+pub use several::{WaitFor, as_completed, wait};
 pub use stats::{PoolStats, WorkerInfo};
 pub use view::{View, Views};
 

@@ -135,6 +135,11 @@ where
 }
 
 impl<R> Window<R> {
+    /// The same window, for somebody else who reads it.
+    pub(super) fn share(&self) -> Window<R> {
+        Window { job: self.job.clone(), output: PhantomData }
+    }
+
     pub(super) fn job(&self) -> &Arc<Job> {
         &self.job
     }

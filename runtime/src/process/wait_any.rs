@@ -38,6 +38,11 @@ impl Rope {
         }
     }
 
+    /// What is gone when there is no waiter any more.
+    pub(crate) fn waiter(&self) -> Weak<dyn Send + Sync> {
+        self.0.clone()
+    }
+
     /// Is there still a waiter?
     pub(crate) fn is_waited_for(&self) -> bool {
         self.0.strong_count() > 0
