@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use super::layout::{self, JobView, want};
 use crate::arena::Arena;
-use crate::process::notify_parent;
 use crate::sync::wait;
 use crate::sys::futex;
 
@@ -20,7 +19,7 @@ pub(super) fn ring(arena: &Arena, job: &JobView<'_>) {
     }
 }
 
-fn ring_word(bell: &AtomicU32) {
+pub(super) fn ring_word(bell: &AtomicU32) {
     bell.fetch_add(1, SeqCst);
     futex::wake(bell, u32::MAX);
 }
@@ -31,8 +30,11 @@ pub(super) fn chunk_done(arena: &Arena, job: &JobView<'_>, chunk: usize) {
     if want == want::ANY || want == chunk as u64 + 1 {
         ring(arena, job);
     }
-    if job.header.notify.load(SeqCst) != 0 {
-        notify_parent();
+    let notify = job.header.notify.load(SeqCst);
+    if notify != 0
+        && let Some(bell) = layout::word_at(arena, notify)
+    {
+        ring_word(bell);
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+use super::bell;
 use super::builder::Options;
 use super::crew::Crew;
 use super::estimate::Estimates;
 use super::job::Job;
-use super::layout::{self, ControlView, state as phase};
+use super::layout::{self, Control, ControlView, state as phase};
 use super::state::StateInput;
 use super::watch::Watched;
 use crate::ErrorKind;
@@ -31,6 +32,11 @@ impl Estate {
     /// The shared side.
     pub(super) fn control(&self) -> ControlView<'_> {
         layout::control_of(&self.control, self.seats)
+    }
+
+    /// Where the bell for watched jobs lies in the arena.
+    pub(super) fn watch_bell(&self) -> u64 {
+        self.control.pos() + std::mem::offset_of!(Control, watch_bell) as u64
     }
 
     pub(super) fn control_id(&self) -> BlockId {
@@ -321,6 +327,8 @@ impl Drop for Core {
         let control = self.estate.control();
         control.control.state.store(phase::DRAIN, SeqCst);
         inner.crew.kill_all();
+        // The watching thread sees that there is nothing left to watch.
+        bell::ring_word(&control.control.watch_bell);
         for job in std::mem::take(&mut inner.jobs).into_values() {
             job.unpublish(&control);
             self.estate.retire(job);

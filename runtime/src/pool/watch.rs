@@ -1,18 +1,18 @@
 //! What happens when a call is done although nobody waits for it: wakers, callbacks, and those who wait for any of several.
 //!
-//! A watched job has `notify` set in its header. A worker that is done with a chunk of such a job tells its parent's
-//! supervisor (one `write` on an eventfd), which looks through the watched jobs. As with `want` (see `bell.rs`), the flag is set
-//! before the words are looked at and read after a word was changed, all sequentially consistent, so none is missed; the end of a
-//! worker makes the supervisor look as well.
+//! A watched job names a second bell in its header, the pool's. A worker that is done with a chunk of such a job rings it (one
+//! futex wake), and a thread of the pool's process, which exists once something was watched, looks through the watched jobs. As with
+//! `want` (see `bell.rs`), the bell is named before the words are looked at and read after a word was changed, all sequentially
+//! consistent, so no end is missed; after the death of a worker the supervisor looks as well.
 //!
-//! Callbacks of users run on a thread of their own, one for the process: the supervisor must never wait for them.
+//! Callbacks of users run on another thread, one for the process: wakers must never wait for them.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
 
 use super::core::Core;
 use super::job::Job;
-use crate::process::supervisor;
+use crate::sys::futex;
 
 /// Called once, when the job is done or never will be.
 pub(super) type OnDone = Box<dyn FnOnce() + Send>;
@@ -24,6 +24,8 @@ pub(super) struct Watched(Mutex<List>);
 #[derive(Default)]
 struct List {
     entries: Vec<Entry>,
+    /// Is there a thread that looks when the bell rings?
+    is_watching: bool,
     /// When it is this long, those that nobody waits for any more are thrown out.
     prune_at: usize,
 }
@@ -47,34 +49,15 @@ impl std::fmt::Debug for Watched {
     }
 }
 
-/// The pools that have watched jobs, or had.
-static POOLS: Mutex<Vec<Weak<Core>>> = Mutex::new(Vec::new());
-
-fn pools() -> MutexGuard<'static, Vec<Weak<Core>>> {
-    POOLS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// On the supervisor's thread: some worker of some pool was done with something that is watched.
-fn look_at_all() {
-    let live: Vec<Arc<Core>> = pools().iter().filter_map(Weak::upgrade).collect();
-    live.iter().for_each(|core| core.look_at_watched());
-    // The last handle may be this one: `Core::drop` does not wait for anything.
-}
-
 impl Core {
     /// Has `on_done` called when `job` is done, or never will be: on any thread, and at once if that is so now.
     ///
     /// Unless `waiter` is gone by then, if one is given.
     pub(super) fn watch(self: &Arc<Self>, job: &Arc<Job>, waiter: Option<Weak<dyn Send + Sync>>, on_done: OnDone) {
-        static HOOKED: OnceLock<bool> = OnceLock::new();
-        // Fails only where no child could be started either, and then no job is ever done but by the pool giving up.
-        HOOKED.get_or_init(|| supervisor::on_notify(Box::new(look_at_all)).is_ok());
-        {
-            let mut pools = pools();
-            pools.retain(|pool| pool.strong_count() > 0);
-            if !pools.iter().any(|pool| std::ptr::eq(pool.as_ptr(), Arc::as_ptr(self))) {
-                pools.push(Arc::downgrade(self));
-            }
+        if !self.start_watching() {
+            // No thread is to be had. Late, and here, is better than never.
+            job.wait_all(None, || self.is_hopeless());
+            return on_done();
         }
         {
             let mut list = self.watched.lock();
@@ -85,8 +68,30 @@ impl Core {
             }
             list.entries.push(Entry { job: job.clone(), on_done, waiter });
         }
-        job.view().header.notify.store(1, SeqCst);
+        job.view().header.notify.store(self.estate.watch_bell(), SeqCst);
         self.look_at_watched();
+    }
+
+    fn start_watching(self: &Arc<Self>) -> bool {
+        let mut list = self.watched.lock();
+        if list.is_watching {
+            return true;
+        }
+        let (core, estate) = (Arc::downgrade(self), self.estate.clone());
+        let watch = move || {
+            let bell = &estate.control().control.watch_bell;
+            loop {
+                let seen = bell.load(SeqCst);
+                // If this is the last handle of the pool, its end does not wait for this thread.
+                let Some(core) = core.upgrade() else { return };
+                core.look_at_watched();
+                drop(core);
+                futex::wait(bell, seen, None);
+            }
+        };
+        let started = std::thread::Builder::new().name("offspring-watch".into()).spawn(watch);
+        list.is_watching = started.is_ok();
+        list.is_watching
     }
 
     /// Calls for the watched jobs that are done.

@@ -33,7 +33,6 @@ pub use status::{ExitStatus, Signal};
 pub use stream::Stream;
 pub use wait_any::{Waitable, wait_any};
 
-pub(crate) use self::current::notify_parent;
 pub(crate) use boot::Role;
 pub(crate) use handle::{ChildHandle, Death, Note};
 pub(crate) use note::{forget_panic, write_panic as note_panic};

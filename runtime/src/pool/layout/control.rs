@@ -31,6 +31,8 @@ pub(in crate::pool) struct Control {
     /// The task that makes the workers' state plus 1, or 0; and where its input slot lies in the arena.
     pub(in crate::pool) state_task: AtomicU32,
     pub(in crate::pool) state_input: AtomicU64,
+    /// Rung when a chunk of a watched job is done; see `watch.rs`.
+    pub(in crate::pool) watch_bell: AtomicU32,
     /// Sequence number of the oldest job that may have work. A hint: it only ever skips entries that have none.
     pub(in crate::pool) head: Line<AtomicU64>,
     /// Sequence number that the next published job gets. Written by the pool's process under its private lock.

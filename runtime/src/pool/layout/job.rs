@@ -30,8 +30,8 @@ pub(in crate::pool) struct JobHeader {
     pub(in crate::pool) want: Line<AtomicU64>,
     /// Nonzero: stop after the current item, nobody wants the rest.
     pub(in crate::pool) stop: AtomicU32,
-    /// Nonzero: tell the pool's supervisor after each chunk; see `watch.rs`.
-    pub(in crate::pool) notify: AtomicU32,
+    /// Position of a second bell to ring after each chunk, or 0; see `watch.rs`.
+    pub(in crate::pool) notify: AtomicU64,
     /// Workers inside; only says when a caller is worth waking.
     pub(in crate::pool) inside: AtomicU32,
     /// Nanoseconds spent in chunks, and items they had, where `measure` is set.
@@ -138,7 +138,7 @@ pub(in crate::pool) fn new_job(arena: &'static Arena, shape: &JobShape, bell: u6
         cursor: Line::default(),
         want: Line::default(),
         stop: AtomicU32::new(0),
-        notify: AtomicU32::new(0),
+        notify: AtomicU64::new(0),
         inside: AtomicU32::new(0),
         busy: AtomicU64::new(0),
         busy_items: AtomicU64::new(0),
