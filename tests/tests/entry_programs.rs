@@ -21,9 +21,15 @@ impl Directory {
 
     fn program(&self) -> PathBuf {
         let path = self.0.join("program");
-        std::fs::copy(ROOT, &path).unwrap();
+        copy(ROOT, &path);
         path
     }
+}
+
+/// By another process: a descriptor of ours that is open for writing could get into a child that another test forks just then, and
+/// nothing may be executed that somebody can write to.
+fn copy(from: &str, to: &Path) {
+    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
 }
 
 impl Drop for Directory {
@@ -106,7 +112,7 @@ fn without_proc_a_replaced_file_is_noticed() {
     std::io::BufRead::read_line(&mut output, &mut line).unwrap();
     assert_eq!(line, "ready\n");
     std::fs::remove_file(&program).unwrap();
-    std::fs::copy(OTHER, &program).unwrap();
+    copy(OTHER, &program);
     drop(child.stdin.take());
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut output, &mut rest).unwrap();
