@@ -7,13 +7,13 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::Duration;
 
-use common::{Tree, shell, shell_reading, text};
+use common::{Tree, run_in_storm, shell, shell_reading, text};
 use nix::sys::resource::{UsageWho, getrusage};
-use offspring_tests::kill::{Random, Storm};
-use offspring_tests::{proc, watchdog};
+use offspring_tests::kill::Random;
+use offspring_tests::watchdog;
 
 const EXPECTED: &str = r#"find "$@" -type f -print0 | sort -z | xargs -0 -r sha256sum"#;
 
@@ -97,19 +97,8 @@ fn killed_workers_cost_no_line() {
     let mut random = Random::from_env();
     let mut hits = 0;
     while hits < 50 {
-        let child = Command::new(env!("CARGO_BIN_EXE_sha256tree"))
-            .arg(".")
-            .current_dir(tree.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let program = child.id() as i32;
-        let children = move || proc::children(program).iter().filter(|it| it.state != 'Z').map(|it| it.pid).collect();
-        let storm = Storm::start(Random::new(random.number()), Duration::ZERO..Duration::from_millis(8), children);
-        let ours = child.wait_with_output().unwrap();
-        hits += storm.stop();
-        assert!(ours.status.success(), "{:?} {}", ours.status, text(&ours.stderr));
+        let (ours, hit) = run_in_storm(env!("CARGO_BIN_EXE_sha256tree"), tree.path(), &mut random);
+        hits += hit;
         assert_printed(&ours, &expected);
     }
 }

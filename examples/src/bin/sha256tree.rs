@@ -99,7 +99,12 @@ fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
             progress.message(indicatif::HumanBytes(bytes).to_string());
             reorder.put(index, outcome);
             while let Some(outcome) = reorder.pop() {
-                let path: PathBuf = under_way.borrow_mut().pop_front().ok_or("a result without its file")?;
+                let path: Option<PathBuf> = under_way.borrow_mut().pop_front();
+                let Some(path) = path else {
+                    // About no file: the pool cannot go on.
+                    outcome?;
+                    continue;
+                };
                 match outcome {
                     Ok(Ok(hashed)) => checksum_line::write(progress.output(), &hashed.digest, &path),
                     Ok(Err(failure)) => problems.borrow_mut().add(path, failure),

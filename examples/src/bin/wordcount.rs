@@ -138,7 +138,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let pool = Pool::builder().workers(arguments.input.workers()).name("wordcount").retries(RETRIES).build()?;
     let mut count = Count { pool, progress: Progress::new(), problems: Problems::default(), totals: Totals::default() };
     let large = count.small_files(arguments.input.dirs)?;
-    let large = count.only_utf8(large);
+    let large = count.only_utf8(large)?;
     count.large_files(&large)?;
 
     let Count { mut progress, problems, totals, .. } = count;
@@ -174,7 +174,7 @@ struct Count {
 
 impl Count {
     /// Walks the tree and counts all files but the large ones, which it returns.
-    fn small_files(&mut self, dirs: Vec<PathBuf>) -> io::Result<Vec<Large>> {
+    fn small_files(&mut self, dirs: Vec<PathBuf>) -> Result<Vec<Large>, Box<dyn Error>> {
         let mut large = Vec::new();
         let walk = Walk::start(dirs);
         let found = walk.found();
@@ -187,7 +187,11 @@ impl Count {
             batch
         });
         for (index, outcome) in self.pool.imap_unordered(count_files, batches) {
-            let Some(paths) = under_way.borrow_mut().remove(&index) else { continue };
+            let Some(paths) = under_way.borrow_mut().remove(&index) else {
+                // About no item: the pool cannot go on. So below.
+                outcome?;
+                continue;
+            };
             self.progress.advance(paths.len() as u64, found.get());
             match outcome {
                 Ok(batch) => {
@@ -208,12 +212,16 @@ impl Count {
     }
 
     /// Keeps the files that are valid UTF-8 to their ends.
-    fn only_utf8(&mut self, files: Vec<Large>) -> Vec<Large> {
+    fn only_utf8(&mut self, files: Vec<Large>) -> Result<Vec<Large>, TaskError> {
         let owners = owners(&files);
         let mut verdicts: Vec<Result<bool, String>> = vec![Ok(true); files.len()];
         for (piece, outcome) in self.pool.imap_unordered(is_utf8, files.iter().flat_map(Large::pieces)) {
             self.progress.message("checking large files");
-            let verdict = &mut verdicts[owners[piece]];
+            let Some(&owner) = owners.get(piece) else {
+                outcome?;
+                continue;
+            };
+            let verdict = &mut verdicts[owner];
             match flatten(outcome) {
                 Ok(valid) => *verdict = verdict.clone().map(|so_far| so_far && valid),
                 Err(reason) => *verdict = Err(reason),
@@ -227,19 +235,22 @@ impl Count {
                 Err(reason) => self.problems.add(file.path, reason),
             }
         }
-        valid
+        Ok(valid)
     }
 
     /// Counts files that are valid UTF-8.
-    fn large_files(&mut self, files: &[Large]) -> io::Result<()> {
+    fn large_files(&mut self, files: &[Large]) -> Result<(), Box<dyn Error>> {
         let owners = owners(files);
         let mut told = HashSet::new();
         for (piece, outcome) in self.pool.imap_unordered(count_piece, files.iter().flat_map(Large::pieces)) {
             self.progress.message("counting large files");
+            let Some(&owner) = owners.get(piece) else {
+                outcome?;
+                continue;
+            };
             match flatten(outcome) {
                 Ok(counts) => self.totals.add(&counts)?,
                 Err(reason) => {
-                    let owner = owners[piece];
                     if told.insert(owner) {
                         self.problems.add(&files[owner].path, reason);
                     }

@@ -9,7 +9,10 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use offspring_tests::kill::{Random, Storm};
+use offspring_tests::proc;
 use tempfile::TempDir;
 
 /// What `sh -c SCRIPT` in `dir` prints, with `arguments` as `"$@"`.
@@ -34,6 +37,19 @@ pub(crate) fn shell_reading(dir: &Path, script: &str, input: &[u8]) -> Output {
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap().unwrap();
     output
+}
+
+/// Runs `program` over `.` in `dir` and kills its children at random times; returns what it printed and how many
+/// signals hit.
+pub(crate) fn run_in_storm(program: &str, dir: &Path, random: &mut Random) -> (Output, usize) {
+    let child =
+        Command::new(program).arg(".").current_dir(dir).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id() as i32;
+    let children = move || proc::children(pid).iter().filter(|it| it.state != 'Z').map(|it| it.pid).collect();
+    let storm = Storm::start(Random::new(random.number()), Duration::ZERO..Duration::from_millis(30), children);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{:?} {}", output.status, text(&output.stderr));
+    (output, storm.stop())
 }
 
 /// A directory with files of given contents, removed at the end.
