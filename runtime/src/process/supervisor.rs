@@ -58,6 +58,8 @@ pub(crate) struct Supervisor {
     jobs: Mutex<VecDeque<Job>>,
     children: Mutex<BTreeMap<u32, Entry>>,
     fork_server: Mutex<Option<ForkServer>>,
+    /// How the last fork server ended.
+    fork_server_end: Mutex<Option<ExitStatus>>,
     /// What the supervisor's thread may do, as last read by itself.
     rights: Mutex<Option<(Rights, Namespaces)>>,
 }
@@ -159,6 +161,7 @@ impl Supervisor {
             jobs: Mutex::default(),
             children: Mutex::default(),
             fork_server: Mutex::default(),
+            fork_server_end: Mutex::default(),
             rights: Mutex::default(),
         })
     }
@@ -217,7 +220,11 @@ impl Supervisor {
                 self.on_thread(Supervisor::ensure_fork_server)?;
             }
             let mut server = lock(&self.fork_server);
-            let Some(present) = &*server else { continue };
+            let Some(present) = &*server else {
+                // Ended before it was asked for anything.
+                last = self.fork_server_failure()?;
+                continue;
+            };
             let mut outcome = if present.rights == rights {
                 launch.add_process_state(umask, &present.state)?;
                 present.request(&mut launch)
@@ -250,11 +257,8 @@ impl Supervisor {
                 }
                 Err(Refused::Failed(error)) => return Err(error),
                 Err(Refused::Gone) => {
-                    let status = self.discard_fork_server(&mut server);
-                    if status.code() == Some(child::EXIT_WRONG_BUILD) {
-                        return Err(SpawnError::ForkServer { reason: child::WRONG_BUILD.into() });
-                    }
-                    last = status.to_string();
+                    self.discard_fork_server(&mut server);
+                    last = self.fork_server_failure()?;
                     launch.lifeline = Lifeline::new()?;
                 }
             }
@@ -274,11 +278,21 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Ends the fork server, if there is one; how it ended.
-    fn discard_fork_server(&self, server: &mut Option<ForkServer>) -> ExitStatus {
-        let Some(server) = server.take() else { return ExitStatus::Unknown };
-        _ = self.poller.remove(server.pidfd());
-        server.end()
+    /// Ends the fork server, if there is one.
+    fn discard_fork_server(&self, server: &mut Option<ForkServer>) {
+        if let Some(server) = server.take() {
+            _ = self.poller.remove(server.pidfd());
+            *lock(&self.fork_server_end) = Some(server.end());
+        }
+    }
+
+    /// How the last fork server ended; an error where the next one would end in the same way.
+    fn fork_server_failure(&self) -> Result<String, SpawnError> {
+        let status = lock(&self.fork_server_end).unwrap_or(ExitStatus::Unknown);
+        if status.code() == Some(child::EXIT_WRONG_BUILD) {
+            return Err(SpawnError::ForkServer { reason: child::WRONG_BUILD.into() });
+        }
+        Ok(status.to_string())
     }
 
     /// From now on the child is seen to.
