@@ -50,6 +50,14 @@ mod machine {
         [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8] = args;
     }
 
+    /// Where a function that was just entered returns to.
+    pub(in crate::killer) fn return_address(
+        regs: &user_regs_struct,
+        word: impl Fn(usize) -> Result<usize, String>,
+    ) -> Result<usize, String> {
+        word(regs.rsp as usize)
+    }
+
     /// From the stop before a system call that is not made to the instruction that makes it.
     pub(in crate::killer) fn undo_syscall_entry(regs: &mut user_regs_struct) {
         regs.rax = regs.orig_rax;
@@ -107,6 +115,14 @@ mod machine {
     pub(in crate::killer) fn set_syscall(regs: &mut user_regs_struct, number: i64, args: [u64; 5]) {
         regs.regs[8] = number as u64;
         regs.regs[..5].copy_from_slice(&args);
+    }
+
+    /// Where a function that was just entered returns to.
+    pub(in crate::killer) fn return_address(
+        regs: &user_regs_struct,
+        _: impl Fn(usize) -> Result<usize, String>,
+    ) -> Result<usize, String> {
+        Ok(regs.regs[30] as usize)
     }
 
     /// From the stop before a system call that is not made to the instruction that makes it.

@@ -12,7 +12,8 @@
 //! A survivor's judgement has three parts: it must come in time (nobody hangs), a second audit must change nothing, and
 //! what `verify` reports, the *view*, must be that of an operation that never happened or of one that happened once.
 //!
-//! What counts as one instruction: a `rep` string instruction, and on aarch64 a whole load-exclusive/store-exclusive loop
+//! What counts as one instruction: a `rep` string instruction, a reading of the clock in the vdso (stepped slowly, it starts
+//! over for ever), and on aarch64 a whole load-exclusive/store-exclusive loop
 //! (an exclusive store after a trap never succeeds, so stepping through one would never end). The kill states inside these
 //! are the same as those around them, save for bytes that nobody can see yet.
 #![allow(unsafe_code)]

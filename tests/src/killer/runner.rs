@@ -64,11 +64,11 @@ pub(super) fn go(live: &Tracee, pace: Pace, memory: &Memory, state: &Image, at: 
             Step::Failed(why) => return Err(why),
             Step::Asleep => return Ok(Went::Asleep(spare.ok_or("asleep without a system call")?)),
         }
+        if *at > if pace == Pace::Instruction { ENDLESS / 30 } else { ENDLESS } {
+            return Err("the operation does not end".to_owned());
+        }
         if pace == Pace::Instruction || !memory.same(state) {
             return Ok(Went::On);
-        }
-        if *at > ENDLESS {
-            return Err("the operation does not end".to_owned());
         }
     }
 }

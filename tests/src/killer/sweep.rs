@@ -10,6 +10,9 @@ use std::time::Duration;
 /// How long a survivor, or a process that must go on, may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
+/// An operation that waits for another process goes round and round; after so many instructions that one is let go on.
+const LONG_ENOUGH: usize = 2_000;
+
 /// Who died, for the audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -172,6 +175,12 @@ fn sweep_from(play: &Play<'_>, mode: Mode) -> Result<Sweep, String> {
                     }
                 }
             }
+        }
+        // Stepped so slowly, a wait with a time limit is over before it begins: who holds what the victim wants lets go.
+        if at > LONG_ENOUGH
+            && let Some(holder) = other.take()
+        {
+            holder.finish(play.memory, PATIENCE).map_err(|why| format!("the other process: {why}"))?;
         }
         changed = !play.memory.same(&state);
         if changed {

@@ -5,7 +5,9 @@ use super::memory::Memory;
 use super::stage::{self, Change};
 use std::cell::Cell;
 use std::io;
+use std::ops::Range;
 use std::ptr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Like `PTRACE_CONT`, but stops before each system call, which is not made. Not in `libc` for every machine.
@@ -329,6 +331,11 @@ impl Tracee {
     }
 
     fn instruction(&self, pc: usize) -> Result<Instruction, String> {
+        if vdso().contains(&pc) {
+            // Reading the clock starts over when the kernel has moved it meanwhile: stepped slowly, it would never end.
+            let word = |at| request(libc::PTRACE_PEEKDATA, self.pid, at, 0).map(|word| word as usize);
+            return Ok(Instruction::Whole(vec![arch::return_address(&self.registers()?, word)?]));
+        }
         // A load-exclusive needs the instructions behind it; elsewhere one word tells all.
         let words = if cfg!(target_arch = "aarch64") { arch::WINDOW / 8 } else { 1 };
         let mut code = Vec::with_capacity(words * 8);
@@ -392,6 +399,21 @@ fn tid_address() -> u64 {
     // SAFETY: the kernel writes one word.
     let done = unsafe { libc::prctl(libc::PR_GET_TID_ADDRESS, &raw mut address) };
     if done == 0 { address as u64 } else { 0 }
+}
+
+/// The code that the kernel maps into every process, at the same place in all forks of one.
+fn vdso() -> Range<usize> {
+    static VDSO: OnceLock<Range<usize>> = OnceLock::new();
+    let find = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        let line = maps.lines().find(|line| line.ends_with("[vdso]")).unwrap_or_default();
+        let number = |text: &str| usize::from_str_radix(text, 16).unwrap_or(0);
+        line.split_whitespace()
+            .next()
+            .and_then(|range| range.split_once('-'))
+            .map_or(0..0, |(start, end)| number(start)..number(end))
+    };
+    VDSO.get_or_init(find).clone()
 }
 
 /// Where the program is loaded.
