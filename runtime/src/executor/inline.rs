@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use super::Executor;
 use crate::message::{self, Encoder, HeapSink};
 use crate::task::{
-    Accept, RunCtx, SlotLayout, TaskContext, TaskEntry, TaskError, TaskFault, TaskFn, WorkerState, install_panic_hook,
-    registry,
+    Accept, Role, RunCtx, SlotLayout, TaskContext, TaskEntry, TaskError, TaskFault, TaskFn, WorkerState,
+    install_panic_hook, registry,
 };
 use crate::{ErrorKind, TaskHandle};
 
@@ -61,9 +61,9 @@ impl Drop for Slot {
 
 /// The task that `F` is, or the panic that names the cure when it is none.
 #[track_caller]
-fn task_of<F: 'static>() -> &'static TaskEntry {
-    match registry::entry_of::<F>().and_then(registry::get) {
-        Ok(entry) => entry,
+fn task_of<F: 'static>(role: Role) -> &'static TaskEntry {
+    match registry::entry_of::<F>(role) {
+        Ok((_, entry)) => entry,
         Err(error) => panic!("{error}"),
     }
 }
@@ -80,7 +80,7 @@ impl Inline {
         F: TaskFn<M>,
         A: Accept<M>,
     {
-        let entry = task_of::<F>();
+        let entry = task_of::<F>(Role::Task);
         let context = TaskContext { task: entry.name().into(), item: index };
         let (input, output) = (Slot::new(entry.input()), Slot::new(entry.output()));
         let mut encoder = Encoder::new(Box::new(HeapSink::new()));
@@ -169,7 +169,7 @@ impl Executor for Inline {
         F: TaskFn<M>,
         A: Accept<M>,
     {
-        let entry = task_of::<F>();
+        let entry = task_of::<F>(Role::Task);
         let context = TaskContext { task: entry.name().into(), item: None };
         Ok(TaskHandle::over(context, self.run::<F, M, A>(input, None)))
     }

@@ -7,7 +7,7 @@ use super::feed::{Feed, Run, Step};
 use super::imap::{Imap, ImapUnordered};
 use super::view::{View, Views};
 use super::window::Plan;
-use crate::task::{Accept, TaskError, TaskFn, registry};
+use crate::task::{Accept, Role, TaskError, TaskFn, registry};
 
 /// Options for one batch; made by [`Pool::batch`](super::Pool::batch).
 ///
@@ -34,7 +34,7 @@ pub struct Batch<'p> {
 /// The plan of a batch of `F`, or the panic that names the cure when `F` is no task.
 #[track_caller]
 pub(super) fn plan<F: TaskFn<M>, M>(core: &Arc<Core>) -> Plan {
-    let (task, entry) = match registry::entry_of::<F>().and_then(|task| Ok((task, registry::get(task)?))) {
+    let (task, entry) = match registry::entry_of::<F>(Role::Task) {
         Ok(found) => found,
         Err(error) => panic!("{error}"),
     };

@@ -9,7 +9,7 @@ use super::spill::Spill;
 use crate::ErrorKind;
 use crate::arena::{Arena, Block};
 use crate::message::Encoder;
-use crate::task::{Accept, StateFn, TaskId, WorkerState, registry};
+use crate::task::{Accept, Role, StateFn, TaskId, WorkerState, registry};
 
 /// A state constructor's input, in shared memory.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ where
 {
     Box::new(move |arena| {
         let refused = |kind: ErrorKind, reason: String| PoolError::State { reason, kind };
-        let task = registry::entry_of::<F>().map_err(|error| refused(error.kind(), error.to_string()))?;
-        let entry = registry::get(task).map_err(|error| refused(error.kind(), error.to_string()))?;
+        let (task, entry) =
+            registry::entry_of::<F>(Role::State).map_err(|error| refused(error.kind(), error.to_string()))?;
         let block = arena.alloc(entry.input().size)?;
         let mut encoder = Encoder::new(Box::new(Spill::new(arena, block.id())));
         // SAFETY: a slot of the layout that the constructor's entry states; blocks are aligned to 64, the largest alignment
@@ -56,7 +56,7 @@ pub(super) fn of_worker(arena: &'static Arena, control: &ControlView<'_>) -> Wor
     let Some(input) = arena.at(control.control.state_input.load(Acquire), entry.input().size) else {
         return WorkerState::none();
     };
-    // SAFETY: `announce` named a slot that was encoded for this entry's constructor, in a block that the pool's estate keeps
-    // until the last worker is gone.
+    // SAFETY: `announce` named a state constructor (`prepare` looked it up as one) and a slot that was encoded for it, in a
+    // block that the pool's estate keeps until the last worker is gone.
     unsafe { WorkerState::made_by(entry, input.as_ptr()) }
 }

@@ -13,7 +13,7 @@ use super::run::Worker;
 use super::window::{self, Plan, Window};
 use crate::arena::{Arena, Block, Owner};
 use crate::process::Death;
-use crate::task::{TaskEntry, TaskFault, TaskFn, TaskSource, WorkerState, param, plain, registry};
+use crate::task::{Role, TaskEntry, TaskFault, TaskFn, TaskSource, WorkerState, param, plain, registry};
 use crate::{ErrorKind, ExitStatus, Signal};
 
 /// Seeded mistakes of the pool's protocols, for `testing::select_mutant`.
@@ -59,8 +59,7 @@ impl Table {
         u64: crate::Accept<M>,
     {
         let control = layout::new_control(arena, SEATS).expect("a control block");
-        let task = registry::entry_of::<F>().expect("the task is registered");
-        let entry = registry::get(task).expect("the task has an entry");
+        let (task, entry) = registry::entry_of::<F>(Role::Task).expect("the task is registered");
         let bell = Some(Bell::new(arena).expect("a bell"));
         let plan = Plan { arena, task, entry, name: entry.name().into(), retries, bell };
         // Known to be fast, so that one window takes all of them.

@@ -18,7 +18,7 @@ use super::stream::Stream;
 use super::supervisor;
 use super::task_block::TaskBlock;
 use crate::arena::{self, Block};
-use crate::task::registry;
+use crate::task::{self, registry};
 use crate::{Accept, ErrorKind, Message, TaskContext, TaskFn};
 
 /// A process that runs one task: its options, until [`spawn`](Process::spawn).
@@ -221,8 +221,7 @@ impl Prepared {
             ErrorKind::DuplicateTask => SpawnError::DuplicateTask { reason: error.to_string() },
             _ => SpawnError::UnknownTask { reason: error.to_string() },
         };
-        let task = registry::entry_of::<F>().map_err(lookup)?;
-        let entry = registry::get(task).map_err(lookup)?;
+        let (task, entry) = registry::entry_of::<F>(task::Role::Task).map_err(lookup)?;
         let context = TaskContext { task: entry.name().into(), item: None };
         let (block, view) = TaskBlock::create(arena::family()?, task, entry)?;
         // SAFETY: the view's input slot was made for this task's input layout, is nobody else's yet, and lies in the mapping of the encoder's

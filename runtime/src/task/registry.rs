@@ -55,6 +55,21 @@ pub enum LookupError {
         /// The function's type, as the compiler names it.
         name: &'static str,
     },
+    /// The function makes a worker's state, and was asked for as a task.
+    #[error(
+        "`{name}` makes a worker's state, so it cannot be run as a task: give it to a pool with \
+         `Pool::builder().state(constructor, input)`, or put #[offspring::task] on it instead of #[task(state)]"
+    )]
+    MakesState {
+        /// The function's type, as the compiler names it.
+        name: &'static str,
+    },
+    /// The function is a task, and was asked for to make a worker's state.
+    #[error("`{name}` is a task, so it cannot make a worker's state: put #[offspring::task(state)] on its definition")]
+    MakesNoState {
+        /// The function's type, as the compiler names it.
+        name: &'static str,
+    },
     /// Two tasks have the same key, so none can be told from the other.
     #[error(transparent)]
     Duplicate(#[from] DuplicateTask),
@@ -76,7 +91,10 @@ impl LookupError {
     pub fn kind(&self) -> crate::ErrorKind {
         match self {
             LookupError::Duplicate(_) => crate::ErrorKind::DuplicateTask,
-            LookupError::NotATask { .. } | LookupError::Unknown { .. } => crate::ErrorKind::UnknownTask,
+            LookupError::NotATask { .. }
+            | LookupError::MakesState { .. }
+            | LookupError::MakesNoState { .. }
+            | LookupError::Unknown { .. } => crate::ErrorKind::UnknownTask,
         }
     }
 }
@@ -109,14 +127,22 @@ pub(crate) fn check() -> Result<(), DuplicateTask> {
     registry().duplicate.map_or(Ok(()), Err)
 }
 
-/// The task that the function of type `F` is.
+/// The task, or the state constructor, that the function of type `F` is.
+///
+/// Whoever runs one relies on `role`: a task writes an output slot of its result's layout, a state constructor writes none.
 ///
 /// # Errors
-/// It is none, or [`check`] fails.
-pub(crate) fn entry_of<F: 'static>() -> Result<TaskId, LookupError> {
+/// It is none, it has the other role, or [`check`] fails.
+pub(crate) fn entry_of<F: 'static>(role: Role) -> Result<(TaskId, &'static TaskEntry), LookupError> {
     check()?;
     let name = std::any::type_name::<F>();
-    registry().by_type.get(&TypeId::of::<F>()).copied().ok_or(LookupError::NotATask { name })
+    let id = registry().by_type.get(&TypeId::of::<F>()).copied().ok_or(LookupError::NotATask { name })?;
+    let entry = get(id)?;
+    match (role, entry.role()) {
+        (Role::Task, Role::State) => Err(LookupError::MakesState { name }),
+        (Role::State, Role::Task) => Err(LookupError::MakesNoState { name }),
+        (Role::Task, Role::Task) | (Role::State, Role::State) => Ok((id, entry)),
+    }
 }
 
 /// The task of that number.

@@ -49,7 +49,7 @@ impl WorkerState {
     /// State that `entry`, a `#[task(state)]` function, makes of the input slot at `input`.
     ///
     /// # Safety
-    /// `input` is a valid input slot of `entry`, and stays so, with its data, as long as the state is in use.
+    /// `entry` has the role of a state constructor. `input` is a valid input slot of it, and stays so, with its data, as long as the state is in use.
     pub unsafe fn made_by(entry: &'static TaskEntry, input: *const u8) -> Self {
         WorkerState { made: None, maker: Some(Maker { entry, input }) }
     }
@@ -116,7 +116,7 @@ impl Maker {
             fault: &mut |_, why| fault = Some(why),
             stop: &AtomicU32::new(0),
         };
-        // SAFETY: `made_by` was given a valid input; a state constructor writes no output slot.
+        // SAFETY: `made_by` was given a state constructor and a valid input; a constructor writes no output slot.
         unsafe { self.entry.run(&mut cx) };
         match (state.made, fault) {
             (Some(made), None) => Ok(made),

@@ -5,7 +5,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use super::{Accept, RunCtx, SlotLayout, TaskEntry, TaskFault, TaskFn, WorkerState, registry};
+use super::{Accept, Role, RunCtx, SlotLayout, TaskEntry, TaskFault, TaskFn, WorkerState, registry};
 use crate::message::{Decoder, Encoder, HeapSink, Message};
 
 /// Input and output slots of a number of items.
@@ -46,7 +46,7 @@ impl Drop for Slots {
 impl Bench {
     /// For the task `F`.
     pub fn new<F: 'static>(_: F, items: usize) -> Option<Bench> {
-        let entry = registry::entry_of::<F>().and_then(registry::get).ok()?;
+        let (_, entry) = registry::entry_of::<F>(Role::Task).ok()?;
         Some(Bench {
             entry,
             inputs: Slots::new(entry.input(), items),

@@ -19,8 +19,12 @@ struct Ran<R> {
     progress: u64,
 }
 
+fn maker<F: 'static>(_: F) -> &'static TaskEntry {
+    registry::entry_of::<F>(Role::State).expect("makes a state").1
+}
+
 fn entry<F: 'static>(_: F) -> &'static TaskEntry {
-    registry::entry_of::<F>().and_then(registry::get).expect("is a task")
+    registry::entry_of::<F>(Role::Task).expect("is a task").1
 }
 
 /// Runs items `lo..hi` of `items` with `state`; `stop` is told of each progress before an item.
@@ -158,7 +162,7 @@ fn wants_another(state: &mut String) -> usize {
 fn counter_state(start: u32) -> (WorkerState, Box<u64>) {
     let slot = Box::new(u64::from(start));
     // SAFETY: a `u32` in a slot of eight bytes (the archived form is little-endian), kept by the caller.
-    (unsafe { WorkerState::made_by(entry(counter), (&raw const *slot).cast()) }, slot)
+    (unsafe { WorkerState::made_by(maker(counter), (&raw const *slot).cast()) }, slot)
 }
 
 #[test]
@@ -225,4 +229,20 @@ fn failures_of_tasks_are_told_without_taking_results_apart() {
     assert_eq!(failure(odd_is_an_error, odd_is_an_error(3)).as_deref(), Some("cannot halve: 3 is odd"));
     assert_eq!(failure(odd_is_a_number, odd_is_a_number(3)).as_deref(), Some("[3]"));
     assert_eq!(failure(stops_after_two, 1), None);
+}
+
+#[task(crate = crate, state)]
+fn seed(start: u64) -> u64 {
+    start
+}
+
+#[test]
+fn tasks_and_state_constructors_are_told_apart() {
+    use super::registry::LookupError;
+    fn lookup<F: 'static>(_: F, role: Role) -> Result<&'static str, LookupError> {
+        registry::entry_of::<F>(role).map(|(_, entry)| entry.name())
+    }
+    assert!(matches!(lookup(seed, Role::Task), Err(LookupError::MakesState { name }) if name.ends_with("seed")));
+    assert!(matches!(lookup(count, Role::State), Err(LookupError::MakesNoState { name }) if name.ends_with("count")));
+    assert!(lookup(seed, Role::State).is_ok() && lookup(count, Role::Task).is_ok());
 }
