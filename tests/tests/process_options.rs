@@ -1,6 +1,7 @@
 //! What a child can be given: environment, directory, streams, priority, CPUs, limits.
 
 use std::io::{Read, Write};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use offspring::{Process, Signal, StartMethod, process::Stream, task};
@@ -41,6 +42,42 @@ fn facts() -> (i32, String, String, String) {
 #[task]
 fn descriptors() -> Vec<i32> {
     offspring_tests::proc::descriptors().into_iter().map(|(number, _)| number).collect()
+}
+
+/// Descriptors of this process's constructors: one that ran before the library's entry and one that ran after it, or both before.
+static CONSTRUCTED: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
+
+extern "C" fn open_early() {
+    CONSTRUCTED[0].store(open_inheritable(), Ordering::Relaxed);
+}
+
+extern "C" fn open_late() {
+    CONSTRUCTED[1].store(open_inheritable(), Ordering::Relaxed);
+}
+
+#[allow(unsafe_code)]
+#[used]
+#[unsafe(link_section = ".init_array.00101")]
+static EARLY: extern "C" fn() = open_early;
+
+#[allow(unsafe_code)]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LATE: extern "C" fn() = open_late;
+
+/// As a C library may: without close-on-exec.
+#[allow(unsafe_code)]
+fn open_inheritable() -> i32 {
+    // SAFETY: takes a C string; nothing is done with the number but asking about it.
+    unsafe { libc::open(c"/dev/zero".as_ptr(), libc::O_RDONLY) }
+}
+
+/// What the constructors' descriptors lead to.
+#[task]
+fn constructed() -> Vec<String> {
+    let open = offspring_tests::proc::descriptors();
+    let target = |number: i32| open.iter().find(|(other, _)| *other == number).map(|(_, target)| target.clone());
+    CONSTRUCTED.iter().map(|number| target(number.load(Ordering::Relaxed)).unwrap_or_default()).collect()
 }
 
 #[task]
@@ -198,8 +235,8 @@ fn a_child_has_few_descriptors_and_none_of_its_parents() {
     let copies: Vec<_> = (0..50).map(|_| inheritable_copy(&file)).collect();
     for method in METHODS {
         let open = Process::new(descriptors, ()).start_method(method).spawn().unwrap().join().unwrap();
-        // Standard streams, memory, locks, the parent's event, the lifeline, and the directory being listed.
-        assert!(open.len() <= 8, "{open:?}");
+        // Standard streams, memory, locks, the parent's event, the lifeline, the directory being listed, and those of constructors.
+        assert!(open.len() <= 8 + CONSTRUCTED.len(), "{open:?}");
     }
     drop(copies);
 }
@@ -212,6 +249,15 @@ fn inheritable_copy(file: &std::fs::File) -> std::os::fd::OwnedFd {
         let fd = libc::dup(file.as_raw_fd());
         assert!(fd >= 0);
         std::os::fd::OwnedFd::from_raw_fd(fd)
+    }
+}
+
+#[test]
+fn what_constructors_have_opened_stays_open() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    for method in METHODS {
+        let open = Process::new(constructed, ()).start_method(method).spawn().unwrap().join().unwrap();
+        assert_eq!(open, ["/dev/zero", "/dev/zero"]);
     }
 }
 

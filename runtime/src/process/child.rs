@@ -1,7 +1,7 @@
 //! What a child does between its start and its work.
 //!
 //! In this order, as each step protects the next: the two ends of its life that hang on the parent's (so that no child is left however
-//! early the parent dies), closing what it must not hold, the arena, then everything that the parent's thread would have handed on to a
+//! early the parent dies), the descriptors that came along, the arena, then everything that the parent's thread would have handed on to a
 //! forked child.
 #![allow(unsafe_code)]
 
@@ -24,25 +24,28 @@ pub(crate) const EXIT_NO_ARENA: i32 = 122;
 /// The child could not be given what was asked for it: its note says what.
 pub(crate) const EXIT_NO_SETUP: i32 = 123;
 
-/// What a re-exec'd process does; `lifeline` is the pipe that the message came through.
-pub(crate) fn run(mut boot: Boot, lifeline: OwnedFd) -> ! {
+/// What a re-exec'd process does before its program's remaining constructors run; `lifeline` is the pipe that the message came through.
+pub(crate) fn prepare(boot: &mut Boot, lifeline: OwnedFd) -> Inherited {
     if boot.build != build::fingerprint() {
         entry_exit(EXIT_WRONG_BUILD);
     }
-    hang_on_parent(&boot, &lifeline);
-    // They came through exec, so close-on-exec is off.
-    let keep: Vec<RawFd> = boot.fds.numbers().map(|fd| *fd).collect();
-    // SAFETY: first thing in the process (see `entry`): nothing owns a descriptor above 2 but `lifeline`, which is among those kept.
-    unsafe { sys::fd::close_all_but(&keep) };
+    hang_on_parent(boot, &lifeline);
+    // It is among those taken.
     std::mem::forget(lifeline);
-    let fds = Inherited::take(&boot);
+    let fds = Inherited::take(boot);
+    // They came through exec, so close-on-exec is off.
     fds.all().for_each(|fd| _ = sys::fd::close_on_exec(fd.as_fd()));
+    fds
+}
+
+/// What a re-exec'd process does then.
+pub(crate) fn run(boot: &Boot, fds: Inherited) -> ! {
     match boot.role {
         Role::ForkServer => fork_server::serve(fds),
         Role::Task | Role::Worker => {
             // Failures here cost a report of a crash, not more.
             _ = set_up_common_signals();
-            work(&boot, fds)
+            work(boot, fds)
         }
     }
 }
@@ -66,8 +69,8 @@ pub(crate) struct Inherited {
 
 impl Inherited {
     fn take(boot: &Boot) -> Inherited {
-        // SAFETY: the numbers are of descriptors that the parent left open for this process, each for one purpose; nothing else in it
-        // has taken them.
+        // SAFETY: the numbers are of descriptors that the parent left open for this process, each for one purpose. Constructors that ran
+        // before, if any, may own descriptors, but those they have opened themselves, and so under other numbers.
         let own = |fd: RawFd| unsafe { OwnedFd::from_raw_fd(fd) };
         let optional = |fd: RawFd| (fd >= 0).then(|| own(fd));
         let fds = boot.fds;

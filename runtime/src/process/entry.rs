@@ -54,10 +54,12 @@ extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const 
     // In a shared library the program's own constructors, and so its tasks, come later: that child waits for `init`.
     if flag().is_some()
         && build::in_main_program()
-        && let Some((boot, lifeline)) = take_boot()
+        && let Some((mut boot, lifeline)) = take_boot()
     {
+        // Before constructors that may open descriptors of their own.
+        let fds = child::prepare(&mut boot, lifeline);
         run_remaining_constructors(argc, argv, envp);
-        child::run(boot, lifeline);
+        child::run(&boot, fds);
     }
 }
 
@@ -66,7 +68,7 @@ extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const 
 /// Call it first in `main` where this crate is not part of the main program: in a Rust `dylib`, or in a program that is loaded by another.
 /// In all other programs children are recognised before `main`, and calling this does nothing.
 ///
-/// In a child it does not return.
+/// In a child it does not return. When the process has other threads already, it does nothing: starting children is then refused.
 ///
 /// # Examples
 /// ```
@@ -74,11 +76,17 @@ extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const 
 /// // the program
 /// ```
 pub fn init() {
+    // With other threads, changing the environment would be a race; and a task would not be alone in its process. Called too late, it is
+    // as if it were not called: see `guard`.
+    if build::in_main_program() || !sys::proc::is_single_threaded() {
+        return;
+    }
     INIT_RAN.store(true, Ordering::Relaxed);
     if flag().is_some()
-        && let Some((boot, lifeline)) = take_boot()
+        && let Some((mut boot, lifeline)) = take_boot()
     {
-        child::run(boot, lifeline);
+        let fds = child::prepare(&mut boot, lifeline);
+        child::run(&boot, fds);
     }
 }
 
@@ -112,11 +120,12 @@ fn take_boot() -> Option<(Boot, OwnedFd)> {
     let (fd, parent): (RawFd, u32) = (fd.parse().ok()?, parent.parse().ok()?);
     // Zero: the parent is outside this process's pid namespace.
     let real_parent = sys::proc::parent_pid();
-    if fd < 3 || !sys::fd::is_pipe(fd) {
+    if fd < 3 || !sys::fd::is_inherited_pipe(fd) {
         return None;
     }
-    // SAFETY: before `main`, or first in it, no code of this process has opened or owns a descriptor above 2; the program that put the
-    // number into the variable left it open for us.
+    // SAFETY: the descriptor came through `exec`, as it has no close-on-exec; the program that put the number into the variable left it open for
+    // us. An earlier constructor may own descriptors, but has opened them itself, and so under other numbers; whoever takes over one that
+    // came through `exec`, as here, does so by an unsafe promise of its own.
     let lifeline = unsafe { sys::fd::adopt(fd) }.ok()?;
     if real_parent != parent && real_parent != 0 {
         // The parent is gone: its other children are ended too.
@@ -127,7 +136,8 @@ fn take_boot() -> Option<(Boot, OwnedFd)> {
     let Some(boot) = Boot::decode(&bytes[..len]) else {
         exit_now(if len == 0 { child::EXIT_ORPHANED } else { child::EXIT_WRONG_BUILD });
     };
-    // SAFETY: no other thread exists yet that could read the environment: before `main`, or, by `init`'s contract, first in it.
+    // SAFETY: no other thread reads or changes the environment: `init` has made sure that there is none, and before `main` threads of an
+    // earlier constructor would have to count on an environment that the C library itself still sets up.
     unsafe { std::env::remove_var(FLAG) };
     Some((boot, lifeline))
 }

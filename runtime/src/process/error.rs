@@ -25,7 +25,9 @@ pub enum SpawnError {
         reason: String,
     },
     /// This crate is part of a shared library, where children cannot be recognised before `main`.
-    #[error("`offspring` is not part of the main program here: call `offspring::init()` first in `main`")]
+    #[error(
+        "`offspring` is not part of the main program here: call `offspring::init()` first in `main`, before any thread is started"
+    )]
     NotInitialized,
     /// A limit was reached: processes, descriptors, slots of the family.
     #[error("{what}: {reason}")]

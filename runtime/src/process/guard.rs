@@ -16,7 +16,7 @@ pub(crate) fn check() -> Result<(), SpawnError> {
             if build::in_main_program() {
                 "its program lacks the entry of `offspring`, or the variable was set by hand"
             } else {
-                "call `offspring::init()` first in `main`"
+                "call `offspring::init()` first in `main`, before any thread is started"
             }
         ));
     }

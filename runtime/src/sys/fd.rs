@@ -216,50 +216,38 @@ pub(crate) fn is_open(number: RawFd) -> bool {
     unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
 }
 
-/// Closes every descriptor above 2 that is not in `keep`.
-///
-/// # Safety
-/// Requires that nothing in the process uses or owns one of them.
-pub(crate) unsafe fn close_all_but(keep: &[RawFd]) {
-    let mut keep = keep.to_vec();
-    keep.push(2);
-    keep.sort_unstable();
-    keep.push(RawFd::MAX);
-    for pair in keep.windows(2) {
-        let (first, last) = (pair[0] as i64 + 1, pair[1] as i64 - 1);
-        if first <= last {
-            // SAFETY: the caller's promise.
-            unsafe { close_range(first as RawFd, last as RawFd) };
-        }
+/// Marks every open descriptor from `first` on to be closed at `exec`: `close_range(CLOSE_RANGE_CLOEXEC)`. `false`: the system cannot (before
+/// Linux 5.11, or filtered). Async-signal-safe.
+pub(crate) fn close_at_exec(first: libc::c_uint) -> bool {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 1 << 2;
+    // SAFETY: takes integers; with this flag no descriptor is closed now.
+    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC) == 0 }
+}
+
+/// The highest open descriptor of this process, or more.
+pub(crate) fn highest() -> RawFd {
+    match std::fs::read_dir("/proc/self/fd") {
+        Ok(entries) => entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).max().unwrap_or(2),
+        // SAFETY: takes an integer.
+        Err(_) => unsafe { libc::sysconf(libc::_SC_OPEN_MAX) }.clamp(256, 1 << 20) as RawFd,
     }
 }
 
-/// # Safety
-/// As for [`close_all_but`].
-unsafe fn close_range(first: RawFd, last: RawFd) {
-    // SAFETY: the caller's promise; numbers that are not open are skipped.
-    unsafe {
-        if libc::syscall(libc::SYS_close_range, first, last, 0) == 0 {
-            return;
-        }
-        // Before Linux 5.9, or filtered: one by one. What is open is listed in /proc; without it, all that the limit allows.
-        if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
-            let open: Vec<RawFd> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-            open.into_iter().filter(|fd| (first..=last).contains(fd)).for_each(|fd| _ = libc::close(fd));
-        } else {
-            let limit = libc::sysconf(libc::_SC_OPEN_MAX).clamp(256, 1 << 20) as RawFd;
-            (first..=last.min(limit)).for_each(|fd| _ = libc::close(fd));
-        }
-    }
+/// Is it open without close-on-exec? Whatever came through `exec` is.
+fn is_inheritable(fd: RawFd) -> bool {
+    // SAFETY: fcntl on a number.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
-/// Is it an open pipe?
-pub(crate) fn is_pipe(fd: RawFd) -> bool {
+/// Is it an open pipe that can have come through `exec`?
+pub(crate) fn is_inherited_pipe(fd: RawFd) -> bool {
     // SAFETY: fstat writes to a local, whose zeroed value is valid.
-    unsafe {
-        let mut stat: libc::stat = std::mem::zeroed();
-        libc::fstat(fd, &mut stat) == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFIFO
-    }
+    is_inheritable(fd)
+        && unsafe {
+            let mut stat: libc::stat = std::mem::zeroed();
+            libc::fstat(fd, &mut stat) == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFIFO
+        }
 }
 
 /// A set of descriptors to wait for, each with a number of ours: `epoll(7)`.

@@ -2,7 +2,7 @@
 //!
 //! This is `posix_spawn` by hand, for three things it cannot do: the process descriptor comes with the process (a pid looked up
 //! afterwards may be another process when somebody else reaps), the parent-death signal is set before the program starts, and
-//! close-on-exec is cleared in the child only.
+//! close-on-exec is cleared and set in the child only.
 //!
 //! Between clone and exec the child shares the parent's memory while the calling thread is suspended (`CLONE_VM | CLONE_VFORK`). So it
 //! runs on a stack of its own, allocates nothing, takes no lock, and no signal handler may run in it: all signals are blocked.
@@ -37,7 +37,7 @@ pub(crate) struct Exec<'a> {
     pub(crate) program: Program<'a>,
     pub(crate) argv: &'a [CString],
     pub(crate) envp: &'a [CString],
-    /// Descriptors that the child keeps, under the same numbers.
+    /// Descriptors that the child keeps, under the same numbers. Of the others it gets 0, 1 and 2 only.
     pub(crate) keep: &'a [BorrowedFd<'a>],
     /// Sent to the child when the calling *thread* ends.
     pub(crate) parent_death: Option<Signal>,
@@ -50,6 +50,8 @@ struct Shared {
     envp: *const *const c_char,
     keep: *const c_int,
     keep_len: usize,
+    /// The highest descriptor to be marked one by one.
+    highest: c_int,
     parent_death: c_int,
     error: c_int,
 }
@@ -72,6 +74,8 @@ pub(crate) fn exec(exec: &Exec<'_>) -> io::Result<Spawned> {
         envp: envp.as_ptr(),
         keep: keep.as_ptr(),
         keep_len: keep.len(),
+        // One that another thread opens meanwhile without close-on-exec comes along, and is of no use to anybody.
+        highest: if crate::sys::fd::close_at_exec(libc::c_uint::MAX) { -1 } else { crate::sys::fd::highest() },
         parent_death: exec.parent_death.map_or(0, Signal::as_raw),
         error: 0,
     };
@@ -112,6 +116,12 @@ extern "C" fn child(shared: *mut c_void) -> c_int {
         let shared = shared.cast::<Shared>();
         if (*shared).parent_death != 0 {
             libc::prctl(libc::PR_SET_PDEATHSIG, (*shared).parent_death as libc::c_ulong, 0, 0, 0);
+        }
+        // The table of descriptors is the child's own.
+        if !crate::sys::fd::close_at_exec(3) {
+            for fd in 3..=(*shared).highest {
+                libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
+            }
         }
         for index in 0..(*shared).keep_len {
             libc::fcntl(*(*shared).keep.add(index), libc::F_SETFD, 0);
