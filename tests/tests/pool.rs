@@ -291,6 +291,10 @@ fn panics_then_aborts(step: u32) -> u32 {
     match step {
         0 => panic!("caught and forgotten"),
         1 => std::process::abort(),
+        2 => {
+            assert!(std::panic::catch_unwind(|| panic!("caught by the task")).is_err());
+            std::process::abort()
+        }
         _ => step,
     }
 }
@@ -298,9 +302,11 @@ fn panics_then_aborts(step: u32) -> u32 {
 #[test]
 fn an_abort_is_not_blamed_on_an_earlier_panic() {
     let _watch = watch();
-    let results = pool(1).try_map(panics_then_aborts, 0..3).unwrap();
+    let results = pool(1).try_map(panics_then_aborts, 0..4).unwrap();
     assert!(results[0].as_ref().unwrap_err().is_panicked());
-    let error = results[1].as_ref().unwrap_err();
-    assert_eq!(error.exit_status().and_then(|status| status.signal()), Some(Signal::ABRT), "{error}");
-    assert_eq!(*results[2].as_ref().unwrap(), 2);
+    for aborted in &results[1..3] {
+        let error = aborted.as_ref().unwrap_err();
+        assert_eq!(error.exit_status().and_then(|status| status.signal()), Some(Signal::ABRT), "{error}");
+    }
+    assert_eq!(*results[3].as_ref().unwrap(), 3);
 }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use offspring::{
-    Child, ErrorKind, ExitStatus, Process, Signal, SpawnError, StartMethod, TaskError, message, process, task, wait_any,
+    Child, ErrorKind, ExitStatus, Process, Signal, SpawnError, StartMethod, TaskError, message, process,
+    process::Stream, task, wait_any,
 };
 use offspring_tests::watchdog;
 
@@ -53,6 +54,19 @@ fn exit_with(code: i32) {
 #[task]
 fn panic_with(text: String) -> u64 {
     panic!("no luck: {text}");
+}
+
+/// Panics, catches that, and ends by a signal some time later.
+#[task]
+fn catch_and_raise(signal: i32) {
+    assert!(std::panic::catch_unwind(|| panic!("caught by the task")).is_err());
+    raise(signal);
+}
+
+#[task]
+fn catch_and_unwind_otherwise(text: String) {
+    assert!(std::panic::catch_unwind(|| panic!("caught by the task")).is_err());
+    std::panic::resume_unwind(Box::new(text));
 }
 
 #[task]
@@ -160,6 +174,22 @@ fn ends_of_all_kinds_are_told_apart() {
             assert!(child.join().unwrap_err().is_worker_died());
         }
     }
+}
+
+#[test]
+fn a_panic_that_the_task_catches_is_not_blamed_for_its_end() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    for method in METHODS {
+        for signal in [Signal::ABRT, Signal::SEGV] {
+            let new = Process::new(catch_and_raise, signal.as_raw()).start_method(method);
+            let error = new.stderr(Stream::null()).spawn().unwrap().join().unwrap_err();
+            assert_eq!(error.exit_status().and_then(ExitStatus::signal), Some(signal), "{error}");
+            assert!(!error.to_string().contains("caught by the task"), "{error}");
+        }
+    }
+    let new = Process::new(catch_and_unwind_otherwise, "something else").stderr(Stream::null());
+    let error = new.spawn().unwrap().join().unwrap_err();
+    assert!(error.is_panicked() && error.to_string().contains("something else"), "{error}");
 }
 
 #[test]

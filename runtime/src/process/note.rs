@@ -2,7 +2,7 @@
 
 use super::handle::Note;
 use crate::arena;
-use crate::task::PanicRecord;
+use crate::task::{PanicRecord, is_panicking};
 
 /// The kinds of notes, as they stand in a slot.
 const EXIT: u32 = 1;
@@ -23,10 +23,11 @@ pub(crate) fn write_exit(code: i32) {
     write(EXIT, &code.to_le_bytes());
 }
 
-/// Writes why it ends, in words. Async-signal-safe. A panic's note stays: the signal is its consequence.
+/// Writes why it ends, in words. Async-signal-safe. The note of a panic that is under way in this thread stays: the signal is its
+/// consequence. One that the task caught has nothing to do with it.
 pub(crate) fn write_text(text: &[u8]) {
     if let Ok(arena) = arena::family()
-        && arena.slots().note_kind(arena.me()) != Some(PANIC)
+        && !(is_panicking() && arena.slots().note_kind(arena.me()) == Some(PANIC))
     {
         write(TEXT, text);
     }

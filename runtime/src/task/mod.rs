@@ -23,6 +23,7 @@ pub use failure::{ArchivedFailure, Failure};
 pub use fallible::{AnyError, DebugError, DisplayError, NoError, Probe};
 pub use fault::TaskFault;
 pub use function::{Borrowed, By, Call, NoState, StateFn, TaskFn};
+pub(crate) use panic::is_under_way as is_panicking;
 pub use panic::{PanicRecord, install as install_panic_hook};
 pub use param::{
     AsOsStr, AsPath, AsSlice, AsText, ByLending, ByValue, InArchive, Kind, Lent, OsStrRef, Param, PathRef, Slice, Text,

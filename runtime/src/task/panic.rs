@@ -43,18 +43,28 @@ pub fn install(note: fn(&PanicRecord)) {
     });
 }
 
+/// Is a panic under way in this thread that the hook was told of? Async-signal-safe: reads thread-locals that need no set-up.
+pub(crate) fn is_under_way() -> bool {
+    std::thread::panicking() && RECORDING.try_with(Cell::get).unwrap_or(false)
+}
+
 /// Runs `task` with panics recorded on this thread.
 ///
 /// # Errors
 /// The panic.
 pub(super) fn catch<T>(task: impl FnOnce() -> T) -> Result<T, PanicRecord> {
     let before = RECORDING.replace(true);
+    // A panic under way is one whose unwinding runs this; any other is a task's own affair, which caught it.
+    let outer = LAST.take().filter(|_| std::thread::panicking());
     // Unwind safety: what a panic may leave half done is the worker's state, which the caller throws away.
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(task));
     RECORDING.set(before);
+    let last = LAST.replace(outer);
     result.map_err(|payload| {
-        let record = LAST.take().unwrap_or_else(|| PanicRecord {
-            message: message(&*payload),
+        // Not every unwinding comes from a panic that was just recorded: `resume_unwind` takes any payload.
+        let message = message(&*payload);
+        let record = last.filter(|record| record.message == message).unwrap_or_else(|| PanicRecord {
+            message,
             location: "an unknown place".to_owned(),
             backtrace: None,
         });
