@@ -41,7 +41,6 @@ fn square(x: u64) -> u64 {
 /// Control block and one published job of `items` squares.
 #[derive(Debug)]
 pub struct Table {
-    arena: &'static Arena,
     control: Block,
     window: Window<u64>,
 }
@@ -66,7 +65,7 @@ impl Table {
         let outlook =
             Outlook { chunk: Some(chunk), nanos: Some(1.0), remaining: (items, Some(items)), ..Outlook::SINGLE };
         let built = window::build::<F, M, _>(&plan, &outlook, &mut (0..items as u64), Some(0)).expect("a job");
-        let table = Table { arena, control, window: built.window.expect("a job") };
+        let table = Table { control, window: built.window.expect("a job") };
         table.publish();
         table
     }
