@@ -117,6 +117,11 @@ impl Arena {
         self.map.payload_range()
     }
 
+    /// How many bytes may be in use.
+    pub(crate) fn budget(&self) -> usize {
+        usize::try_from(self.map.head().budget.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
     /// The position of a byte of payload; `None` for any other address.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn pos_of(&self, address: *const u8) -> Option<Pos> {

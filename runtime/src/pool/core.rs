@@ -79,6 +79,11 @@ pub(super) enum Phase {
 }
 
 impl Phase {
+    /// Has it given up what is not done?
+    pub(super) fn is_hopeless(&self) -> bool {
+        matches!(self, Phase::Terminated | Phase::Broken { .. })
+    }
+
     /// The error of an item that was given up in this phase.
     pub(super) fn error(&self, context: TaskContext) -> TaskError {
         match self {
@@ -116,6 +121,8 @@ pub(super) struct Inner {
     detached: VecDeque<Arc<Job>>,
     /// Batches that may publish more windows.
     batches: usize,
+    /// A thread is replacing dead workers.
+    pub(super) hiring: bool,
 }
 
 impl Core {
@@ -143,6 +150,7 @@ impl Core {
                 overflow: VecDeque::new(),
                 detached: VecDeque::new(),
                 batches: 0,
+                hiring: false,
             }),
             ended: Condvar::new(),
             hopeless: AtomicBool::new(false),
@@ -165,7 +173,14 @@ impl Core {
 
     /// Refuses new work unless the pool takes some.
     pub(super) fn check_open(&self, context: impl FnOnce() -> TaskContext) -> Result<(), TaskError> {
-        match &self.lock().phase {
+        self.check_phase(&self.lock(), context)
+    }
+
+    fn check_phase(&self, inner: &Inner, context: impl FnOnce() -> TaskContext) -> Result<(), TaskError> {
+        if let Err(error) = self.estate.arena.check() {
+            return Err(TaskError::NoWorker { context: context(), reason: error.to_string(), kind: error.kind() });
+        }
+        match &inner.phase {
             Phase::Open => Ok(()),
             Phase::Closed => Err(TaskError::PoolClosed { context: context() }),
             over => Err(over.error(context())),
@@ -179,6 +194,10 @@ impl Core {
             let mut inner = self.lock();
             inner.jobs.insert(job.id(), job.clone());
             inner.enter(&control, job.clone());
+            if !inner.overflow.is_empty() {
+                drop(inner);
+                self.wait_for_room();
+            }
         }
         let wanted = job.view().words.len();
         let woken = control.wake(wanted);
@@ -195,12 +214,7 @@ impl Core {
     /// How many chunks no worker has claimed.
     pub(super) fn unclaimed(&self, inner: &Inner) -> u64 {
         let entries = self.estate.control().entries().filter_map(|id| inner.jobs.get(&id)).chain(&inner.overflow);
-        entries
-            .map(|job| {
-                let view = job.view();
-                (view.words.len() as u64).saturating_sub(view.header.cursor.0.load(SeqCst))
-            })
-            .sum()
+        entries.map(|job| job.unclaimed()).sum()
     }
 
     /// Ends a job: its memory goes back as soon as no worker looks at it.
@@ -216,10 +230,33 @@ impl Core {
         {
             let mut inner = self.lock();
             inner.jobs.remove(&job.id());
-            inner.overflow.retain(|waiting| !Arc::ptr_eq(waiting, job));
+            if !inner.overflow.is_empty() && !job.is_entered() {
+                inner.overflow.retain(|waiting| !Arc::ptr_eq(waiting, job));
+            }
             job.unpublish(&control);
             inner.refill(&control);
         }
+        self.throw_away(2);
+    }
+
+    /// Frees what is done of the oldest few jobs that nobody waits for.
+    pub(super) fn throw_away(&self, few: usize) {
+        let mut done = Vec::new();
+        {
+            let mut inner = self.lock();
+            for _ in 0..few.min(inner.detached.len()) {
+                match inner.detached.pop_front() {
+                    Some(old) if old.all_done(&mut 0) => done.push(old),
+                    Some(old) => inner.detached.push_back(old),
+                    None => break,
+                }
+            }
+            for job in &done {
+                inner.jobs.remove(&job.id());
+                job.unpublish(&self.estate.control());
+            }
+        }
+        done.into_iter().for_each(|job| self.estate.retire(job));
     }
 
     /// Ends a job nobody waits for: now if it is done, else when a later one is detached or the pool ends.
@@ -227,26 +264,16 @@ impl Core {
         if job.all_done(&mut 0) {
             return self.finish(job);
         }
-        let mut done = Vec::new();
-        {
-            let mut inner = self.lock();
-            inner.detached.push_back(job.clone());
-            // A few of the oldest each time keep pace with those that are added.
-            for _ in 0..4 {
-                match inner.detached.pop_front() {
-                    Some(old) if old.all_done(&mut 0) => done.push(old),
-                    Some(old) => inner.detached.push_back(old),
-                    None => break,
-                }
-            }
-        }
-        done.iter().for_each(|job| self.finish(job));
+        self.lock().detached.push_back(job.clone());
+        // A few of the oldest each time keep pace with those that are added.
+        self.throw_away(4);
     }
 
     /// Begins a batch: until [`end_batch`](Self::end_batch), workers stay although the pool is closed.
     pub(super) fn begin_batch(&self, context: impl FnOnce() -> TaskContext) -> Result<(), TaskError> {
-        self.check_open(context)?;
-        self.lock().batches += 1;
+        let mut inner = self.lock();
+        self.check_phase(&inner, context)?;
+        inner.batches += 1;
         Ok(())
     }
 
@@ -255,10 +282,16 @@ impl Core {
         let mut inner = self.lock();
         inner.batches -= 1;
         self.drain_if_over(&inner);
+        drop(inner);
+        self.throw_away(16);
+        self.estate.sweep();
     }
 
     /// Takes no more work.
     pub(super) fn close(&self) {
+        if !self.estate.arena.is_here() {
+            return;
+        }
         let mut inner = self.lock();
         if inner.phase == Phase::Open {
             inner.phase = Phase::Closed;
@@ -267,7 +300,12 @@ impl Core {
     }
 
     fn drain_if_over(&self, inner: &Inner) {
-        if inner.phase != Phase::Open && inner.batches == 0 {
+        let is_over = match inner.phase {
+            Phase::Open => false,
+            Phase::Closed => inner.batches == 0,
+            Phase::Terminated | Phase::Broken { .. } => true,
+        };
+        if is_over {
             let control = self.estate.control();
             control.control.state.store(phase::DRAIN, SeqCst);
             control.wake(usize::MAX);
@@ -276,9 +314,12 @@ impl Core {
 
     /// Gives up: callers that wait get an error.
     pub(super) fn give_up(&self, phase: Phase) {
+        if !self.estate.arena.is_here() {
+            return;
+        }
         let jobs: Vec<Arc<Job>> = {
             let mut inner = self.lock();
-            if matches!(inner.phase, Phase::Terminated | Phase::Broken { .. }) {
+            if inner.phase.is_hopeless() {
                 return;
             }
             inner.phase = phase.clone();
@@ -292,6 +333,40 @@ impl Core {
             job.ring();
         }
         self.look_at_watched();
+    }
+}
+
+impl Core {
+    /// The ring is full: the watching thread goes on publishing as workers make room.
+    fn wait_for_room(self: &Arc<Self>) {
+        let control = self.estate.control();
+        control.control.room_bell.store(1, SeqCst);
+        if !self.start_watching() {
+            // No thread is to be had, so this one waits. There is room when a worker has passed an entry.
+            while !self.is_hopeless() && !self.refill() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            return;
+        }
+        // Workers that passed an entry before they could see the flag.
+        bell::ring_word(&control.control.watch_bell);
+    }
+
+    /// Publishes jobs that found the ring full, as far as there is room now. `true` when none is left.
+    pub(super) fn refill(&self) -> bool {
+        let control = self.estate.control();
+        let mut inner = self.lock();
+        let before = inner.overflow.len();
+        inner.refill(&control);
+        let (published, left) = (before - inner.overflow.len(), inner.overflow.len());
+        if left == 0 {
+            control.control.room_bell.store(0, SeqCst);
+        }
+        drop(inner);
+        if published > 0 {
+            control.wake(published);
+        }
+        left == 0
     }
 }
 
@@ -311,7 +386,7 @@ impl Inner {
         self.enter(control, job.clone());
     }
 
-    fn refill(&mut self, control: &ControlView<'_>) {
+    pub(super) fn refill(&mut self, control: &ControlView<'_>) {
         while let Some(job) = self.overflow.front() {
             let Some(seq) = control.publish(job.id()) else { break };
             job.note_entry(seq);
@@ -324,6 +399,9 @@ impl Drop for Core {
     /// Nobody can ask for a result any more: running work is ended, and what workers still look at outlives them.
     fn drop(&mut self) {
         let inner = self.inner.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if !self.estate.arena.is_here() {
+            return;
+        }
         let control = self.estate.control();
         control.control.state.store(phase::DRAIN, SeqCst);
         inner.crew.kill_all();

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering::*;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::claim::Chunk;
 use super::core::{Core, Estate, Inner, Phase};
+use super::job::Job;
 use super::layout::Seat;
+use super::worker;
 use crate::arena::{BlockId, Owner};
 use crate::process::{ChildHandle, ChildSpec, Death, Role, supervisor};
 use crate::{ErrorKind, Signal};
@@ -66,10 +67,9 @@ impl Crew {
         self.members.values().for_each(|worker| kill(worker));
     }
 
-    /// Kills the workers that these raw owners name.
-    pub(super) fn kill(&self, runners: &[u32]) {
-        let named = self.members.iter().filter(|(owner, _)| runners.contains(&owner.raw()));
-        named.for_each(|(_, worker)| kill(worker));
+    /// The worker that this raw owner names.
+    pub(super) fn member(&self, owner: u32) -> Option<Arc<ChildHandle>> {
+        self.members.iter().find(|(member, _)| member.raw() == owner).map(|(_, worker)| worker.clone())
     }
 }
 
@@ -85,10 +85,7 @@ impl Core {
         loop {
             let number = {
                 let mut inner = self.lock();
-                if matches!(inner.phase, Phase::Terminated | Phase::Broken { .. })
-                    || inner.crew.is_full()
-                    || self.unclaimed(&inner) <= self.at_hand(&inner)
-                {
+                if inner.phase.is_hopeless() || inner.crew.is_full() || self.unclaimed(&inner) <= self.at_hand(&inner) {
                     return;
                 }
                 inner.crew.starting += 1;
@@ -105,9 +102,14 @@ impl Core {
             inner.crew.starting -= 1;
             match started {
                 Ok(worker) => {
+                    if inner.phase.is_hopeless() {
+                        kill(&worker);
+                    }
                     if !inner.crew.gone.remove(&worker.owner()) {
                         inner.crew.members.insert(worker.owner(), worker);
                     }
+                    // Whoever waits for the crew's end may have looked while this one was starting and gone already.
+                    self.ended.notify_all();
                 }
                 Err(error) => {
                     let alone = inner.crew.is_empty();
@@ -123,16 +125,24 @@ impl Core {
         }
     }
 
-    /// How many workers are about to take a chunk: those still starting, and those that hold none.
+    /// Hires in the place of the dead, on a thread of its own: one at a time for a pool.
+    fn replace(self: &Arc<Self>) {
+        loop {
+            self.hire();
+            let mut inner = self.lock();
+            // Deaths that came meanwhile left it to this thread.
+            let more = !self.is_hopeless() && inner.crew.is_empty() && self.has_work(&inner);
+            if !more {
+                inner.hiring = false;
+                return;
+            }
+        }
+    }
+
+    /// How many workers are about to take a chunk: those still starting, and those that look at no job. One that looks at a job
+    /// may be about to begin a long item of it, so it does not count, at the cost of a worker too many now and then.
     fn at_hand(&self, inner: &Inner) -> u64 {
-        let control = self.estate.control();
-        let is_busy = |seat: &&Seat| {
-            let job = BlockId::from_raw(seat.job.load(SeqCst)).and_then(|id| inner.jobs.get(&id));
-            let Some(view) = job.map(|job| job.view()) else { return false };
-            let word = view.words.get(seat.chunk.load(SeqCst) as usize);
-            word.is_some_and(|word| matches!(Chunk::load(word, SeqCst), Chunk::Claimed { .. }))
-        };
-        let busy = control.seats.iter().filter(is_busy).count();
+        let busy = self.estate.control().seats.iter().filter(|seat| seat.job.load(SeqCst) != 0).count();
         ((inner.crew.members.len() + inner.crew.starting) as u64).saturating_sub(busy as u64)
     }
 
@@ -154,21 +164,24 @@ impl Core {
         true
     }
 
+    /// Kills the workers that run chunks of `job`, and no others: each is stopped, looked at again, and killed if it is still
+    /// at it.
+    pub(super) fn kill_runners(&self, job: &Job) {
+        for runner in job.runners() {
+            let Some(worker) = self.lock().crew.member(runner) else { continue };
+            // It fails only if the worker has ended, which is what was wanted.
+            let _ = worker.kill_if(|| job.is_run_by(runner));
+        }
+    }
+
     /// Ends the workers of a pool that nobody can ask for anything any more.
     pub(super) fn dismiss(&self) {
         const GRACE: Duration = Duration::from_secs(2);
-        let busy: Vec<u32> = {
-            let inner = self.lock();
-            inner
-                .jobs
-                .values()
-                .flat_map(|job| {
-                    job.cancel(Phase::Terminated);
-                    job.runners()
-                })
-                .collect()
-        };
-        self.lock().crew.kill(&busy);
+        let jobs: Vec<Arc<Job>> = self.lock().jobs.values().cloned().collect();
+        for job in &jobs {
+            job.cancel(Phase::Terminated);
+            self.kill_runners(job);
+        }
         if !self.wait_for_crew(Some(Instant::now() + GRACE)) {
             self.lock().crew.kill_all();
             self.wait_for_crew(None);
@@ -197,6 +210,9 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
             Some(Signal::KILL) => crew.killed_starts += 1,
             _ => crew.false_starts += 1,
         }
+        if death.status.code() == Some(worker::NO_JOB) {
+            crew.false_starts = MAX_FALSE_STARTS;
+        }
         let hopeless = crew.false_starts >= MAX_FALSE_STARTS || crew.killed_starts >= MAX_KILLED_STARTS;
         let false_starts = crew.false_starts + crew.killed_starts;
         drop(inner);
@@ -211,8 +227,9 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
         }
     }
     if let Some(at) = seat {
-        vacate(&control.seats[at]);
+        // First: as soon as the seat is vacant, the bit may be another worker's.
         control.set_idle(at, false);
+        vacate(&control.seats[at]);
     }
     estate.sweep();
     let Some(core) = core else { return };
@@ -220,13 +237,16 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
     control.wake(usize::MAX);
     core.ended.notify_all();
     core.look_at_watched();
-    let inner = core.lock();
-    let replace = !inner.crew.is_full() && core.has_work(&inner) && !core.is_hopeless();
+    core.throw_away(16);
+    let mut inner = core.lock();
+    inner.refill(&control);
+    let replace = !inner.hiring && !inner.crew.is_full() && core.has_work(&inner) && !core.is_hopeless();
+    inner.hiring |= replace;
     drop(inner);
     if replace {
         // Not here: starting a child is this very thread's work.
         let keeper = core.clone();
-        let started = std::thread::Builder::new().name("offspring-hire".into()).spawn(move || keeper.hire());
+        let started = std::thread::Builder::new().name("offspring-hire".into()).spawn(move || keeper.replace());
         if let Err(error) = started {
             let reason = format!("a dead worker could not be replaced: {error}");
             core.give_up(Phase::Broken { reason, kind: ErrorKind::Limit });
@@ -249,6 +269,9 @@ fn vacate(seat: &Seat) {
     seat.chunk.store(0, Relaxed);
     seat.progress.store(0, Relaxed);
     seat.ready.store(0, Relaxed);
+    seat.sleeps.store(0, Relaxed);
+    seat.claims.store(0, Relaxed);
+    seat.items.store(0, Relaxed);
     // Last: from here on the seat can be taken.
     seat.owner.store(0, SeqCst);
 }

@@ -52,6 +52,12 @@ impl<R> Flight<R> {
         self.window.job().all_done(&mut self.done)
     }
 
+    /// Are there chunks that `newly_done` would report?
+    pub(super) fn has_news(&self) -> bool {
+        let job = self.window.job();
+        (self.reported.below..job.claimed()).any(|chunk| !self.reported.beyond.contains(&chunk) && job.is_done(chunk))
+    }
+
     /// The chunks that were done since this was last asked.
     pub(super) fn newly_done(&mut self) -> Vec<usize> {
         let job = self.window.job();
@@ -152,7 +158,8 @@ where
             return false;
         }
         let enough = 2 * self.core.options.workers + 2;
-        let (mut windows, mut chunks, mut finished) = (0, 0, 0);
+        let (mut windows, mut chunks, mut finished, mut pending) = (0, 0, 0, 0);
+        let most_pending = self.plan.arena.budget() / 4;
         for step in self.steps.iter_mut().rev() {
             let Step::Window(flight) = step else { continue };
             if flight.is_done() {
@@ -163,6 +170,10 @@ where
                 continue;
             }
             windows += 1;
+            pending += flight.window.job().size();
+            if pending > most_pending {
+                return false;
+            }
             chunks += flight.window.job().chunks() - flight.done;
             if windows >= 2 && chunks >= enough {
                 return false;

@@ -88,12 +88,8 @@ impl<R: Message> TaskHandle<R> {
         let State::Pooled { core, window, .. } = &self.0 else { return };
         let job = window.job();
         job.cancel(Phase::Open);
-        let runners = job.runners();
-        if runners.is_empty() {
-            job.ring();
-        } else {
-            core.lock().crew.kill(&runners);
-        }
+        core.kill_runners(job);
+        job.ring();
     }
 
     /// Calls `callback` with the result once the call is over, on a thread of the calling process that does only that. The value can

@@ -1,11 +1,13 @@
 //! The lazy forms: results while the input is still being read.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 
 use super::bell;
 use super::feed::{Feed, Step};
 use crate::task::{Accept, TaskError, TaskFn};
+
+/// Results read ahead of what is handed out.
+const MOST_READ: usize = 4096;
 
 /// Results in input order; made by [`Pool::imap`](super::Pool::imap).
 ///
@@ -32,19 +34,28 @@ where
         Imap { feed, refused, ready: VecDeque::new(), chunk: 0 }
     }
 
+    /// Reads the results that are there, or waits for some. `None`: there are no more.
     fn read_more(&mut self) -> Option<()> {
         let feed = self.feed.as_mut()?;
-        if let Err(error) = feed.fill() {
+        // What is there is handed out before more is pulled: the input may depend on it.
+        let is_there = match feed.front() {
+            Some(Step::Window(flight)) => flight.window.job().is_done(self.chunk),
+            Some(Step::Failed(_)) => true,
+            None => false,
+        };
+        if !is_there && let Err(error) = feed.fill() {
             self.ready.push_back(Err(error));
             return Some(());
         }
         let core = feed.core.clone();
-        let hopeless = match feed.front()? {
-            Step::Failed(error) => {
+        match feed.front() {
+            // Nothing is left: from here on the pool can end.
+            None => self.feed = None,
+            Some(Step::Failed(error)) => {
                 self.ready.push_back(Err(error.clone()));
-                None
+                feed.pop();
             }
-            Step::Window(flight) => {
+            Some(Step::Window(flight)) => {
                 let job = flight.window.job().clone();
                 let chunk = self.chunk;
                 let give_up = || core.is_hopeless().then_some(false);
@@ -55,28 +66,28 @@ where
                     || if job.is_done(chunk) { Some(true) } else { give_up() },
                 );
                 job.say_nothing_wanted();
-                if done == Some(true) {
-                    let reader = flight.window.reader();
-                    self.ready.extend(job.view().range(chunk).map(|item| reader.read(item)));
+                if done != Some(true) {
+                    self.ready.push_back(Err(core.hopeless_error(job.context(0))));
+                    self.feed = None;
+                    return Some(());
+                }
+                let reader = flight.window.reader();
+                // One reader for all chunks that are there: what failed is looked up once.
+                while self.chunk < job.chunks() && (self.chunk == chunk || job.is_done(self.chunk)) {
+                    self.ready.extend(job.view().range(self.chunk).map(|item| reader.read(item)));
                     self.chunk += 1;
-                    if self.chunk < job.chunks() {
-                        return Some(());
+                    if self.ready.len() >= MOST_READ {
+                        break;
                     }
+                }
+                if self.chunk == job.chunks() {
                     core.finish(&job);
-                    None
-                } else {
-                    Some(core.hopeless_error(job.context(0)))
+                    feed.pop();
+                    self.chunk = 0;
                 }
             }
-        };
-        if let Some(error) = hopeless {
-            self.ready.push_back(Err(error));
-            self.feed = None;
-        } else {
-            feed.pop();
-            self.chunk = 0;
         }
-        Some(())
+        self.feed.is_some().then_some(())
     }
 }
 
@@ -126,11 +137,18 @@ where
     fn read_more(&mut self) -> Option<()> {
         let feed = self.feed.as_mut()?;
         let before = feed.next_item();
-        if let Err(error) = feed.fill() {
+        // What is there is handed out before more is pulled: the input may depend on it.
+        let is_there = feed.steps.iter_mut().any(|step| match step {
+            Step::Failed(_) => true,
+            Step::Window(flight) => flight.has_news(),
+        });
+        if !is_there && let Err(error) = feed.fill() {
             self.ready.push_back((before, Err(error)));
             return Some(());
         }
         if feed.steps.is_empty() {
+            // Nothing is left: from here on the pool can end.
+            self.feed = None;
             return None;
         }
         let (core, bell) = (feed.core.clone(), feed.plan.bell.clone()?);
@@ -146,12 +164,15 @@ where
                 }
             },
             || {
-                let mut found: Vec<(usize, Range<usize>)> = Vec::new();
+                let mut found: Vec<(usize, Vec<usize>)> = Vec::new();
                 for (at, step) in steps.borrow_mut().iter_mut().enumerate() {
                     match step {
-                        Step::Failed(_) => found.push((at, 0..0)),
+                        Step::Failed(_) => found.push((at, Vec::new())),
                         Step::Window(flight) => {
-                            found.extend(flight.newly_done().into_iter().map(|chunk| (at, chunk..chunk + 1)))
+                            let new = flight.newly_done();
+                            if !new.is_empty() {
+                                found.push((at, new));
+                            }
                         }
                     }
                 }
@@ -159,6 +180,11 @@ where
             },
         )
         .unwrap_or_default();
+        for step in &feed.steps {
+            if let Step::Window(flight) = step {
+                flight.window.job().say_nothing_wanted();
+            }
+        }
         if found.is_empty() {
             let context = feed.plan.context(None);
             self.ready.push_back((before, Err(core.hopeless_error(context))));
@@ -169,8 +195,9 @@ where
             match &feed.steps[at] {
                 Step::Failed(error) => self.ready.push_back((error.item().unwrap_or(before), Err(error.clone()))),
                 Step::Window(flight) => {
+                    // One reader for all chunks that are there: what failed is looked up once.
                     let reader = flight.window.reader();
-                    for item in chunks.flat_map(|chunk| flight.window.job().view().range(chunk)) {
+                    for item in chunks.into_iter().flat_map(|chunk| flight.window.job().view().range(chunk)) {
                         self.ready.push_back((flight.first + item, reader.read(item)));
                     }
                 }

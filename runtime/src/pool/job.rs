@@ -193,7 +193,7 @@ impl Job {
                 false => give_up().then_some(false),
             },
         );
-        self.say_nothing_wanted();
+        // What is wanted stays: another thread may wait for the same job.
         done.unwrap_or(false)
     }
 
@@ -214,6 +214,20 @@ impl Job {
         bell::ring(self.arena, &self.view());
     }
 
+    /// How many chunks no worker has claimed, and some may.
+    pub(super) fn unclaimed(&self) -> u64 {
+        if self.cancelled.load(SeqCst) {
+            return 0;
+        }
+        let view = self.view();
+        (view.words.len() as u64).saturating_sub(view.header.cursor.0.load(SeqCst))
+    }
+
+    /// Does this process run a chunk of this job now?
+    pub(super) fn is_run_by(&self, runner: u32) -> bool {
+        self.runners().contains(&runner)
+    }
+
     /// Which processes run chunks of this job now.
     pub(super) fn runners(&self) -> Vec<u32> {
         let claimed = |word| match Chunk::load(word, SeqCst) {
@@ -228,6 +242,11 @@ impl Job {
         self.losses().entries.push(seq);
     }
 
+    /// Is the job in the ring?
+    pub(super) fn is_entered(&self) -> bool {
+        !self.losses().entries.is_empty()
+    }
+
     /// Takes the job out of the ring.
     pub(super) fn unpublish(&self, control: &layout::ControlView<'_>) {
         for seq in std::mem::take(&mut self.losses().entries) {
@@ -238,6 +257,8 @@ impl Job {
     /// Settles what the dead worker of `seat` had in hand here. `true` when there are free chunks for others.
     pub(super) fn settle(&self, seat: &Seat, dead: Owner, death: &Death) -> bool {
         let view = self.view();
+        // First: a caller that sees a word below changed sees this, and checks what it reads.
+        self.crashed.store(true, SeqCst);
         if let Some(remains) = claim::remains(&view, seat, dead) {
             let mut next = remains.next;
             if let Some(running) = remains.running {
@@ -253,9 +274,11 @@ impl Job {
                 _ => Chunk::Free { start: next },
             };
             claim::release(&view, remains.chunk, dead, after);
+            if self.cancelled.load(SeqCst) {
+                // Cancelled meanwhile: what was just released has no taker.
+                claim::cancel(&view, remains.chunk);
+            }
         }
-        // Only now: a caller that sees the flag sees the words above.
-        self.crashed.store(true, SeqCst);
         let more = claim::rewind(&view);
         bell::ring(self.arena, &view);
         more

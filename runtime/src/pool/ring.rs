@@ -12,6 +12,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
+use super::bell;
 use super::layout::{ControlView, RING};
 use crate::arena::BlockId;
 use crate::sys::futex;
@@ -76,7 +77,10 @@ impl<'a> ControlView<'a> {
 
     /// Notes that the entry `seq` has no free chunk left. If it ever has again, the job is published anew.
     pub(super) fn pass(&self, seq: u64) {
-        let _ = self.control.head.0.compare_exchange(seq, seq + 1, SeqCst, Relaxed);
+        let passed = self.control.head.0.compare_exchange(seq, seq + 1, SeqCst, Relaxed).is_ok();
+        if passed && self.control.room_bell.load(SeqCst) != 0 {
+            bell::ring_word(&self.control.watch_bell);
+        }
     }
 
     /// Wakes at most `most` sleeping workers; returns how many.

@@ -23,22 +23,21 @@ pub(super) struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Runs chunks of the job published under `seq` until there are no free ones. `false` if it ran none.
-    pub(super) fn work_on(&mut self, control: &ControlView<'_>, seq: u64, id: BlockId) -> bool {
+    /// Runs chunks of the job published under `seq` until there are no free ones. `None` if the job makes no sense.
+    pub(super) fn work_on(&mut self, control: &ControlView<'_>, seq: u64, id: BlockId) -> Option<()> {
         use std::sync::atomic::Ordering::{Relaxed, SeqCst};
         self.seat.job.store(id.raw(), SeqCst);
-        let worked = control.still_published(seq, id)
-            && self.attach(id).is_some_and(|(job, entry)| {
-                bell::enter(&job);
-                let worked = self.run_chunks(&job, entry);
-                bell::leave(self.arena, &job);
-                worked
-            });
+        if control.still_published(seq, id) {
+            let (job, entry) = self.attach(id)?;
+            bell::enter(&job);
+            self.run_chunks(&job, entry);
+            bell::leave(self.arena, &job);
+        }
         // The job has no free chunk now, or is gone.
         control.pass(seq);
         self.seat.job.store(0, SeqCst);
         self.seat.progress.store(0, Relaxed);
-        worked
+        Some(())
     }
 
     fn attach<'j>(&self, id: BlockId) -> Option<(JobView<'j>, &'static TaskEntry)> {
@@ -52,9 +51,9 @@ impl Worker<'_> {
         (strides == (entry.input().size, entry.output().size)).then_some((job, entry))
     }
 
-    fn run_chunks(&mut self, job: &JobView<'_>, entry: &TaskEntry) -> bool {
+    fn run_chunks(&mut self, job: &JobView<'_>, entry: &TaskEntry) {
         use std::sync::atomic::Ordering::Relaxed;
-        let Some(mut claimed) = claim::claim(job, self.seat, self.me) else { return false };
+        let Some(mut claimed) = claim::claim(job, self.seat, self.me) else { return };
         let measure = job.header.measure != 0;
         let spilled = Rc::new(Cell::new(0));
         let mut encoder = Encoder::new(Box::new(Spill::counted(self.arena, job.id, spilled.clone())));
@@ -79,7 +78,7 @@ impl Worker<'_> {
             self.seat.items.store(self.seat.items.load(Relaxed) + items as u64, Relaxed);
             match claim::claim(job, self.seat, self.me) {
                 Some(next) => claimed = next,
-                None => return true,
+                None => return,
             }
         }
     }

@@ -94,7 +94,7 @@ impl Table {
         let arena = arena.inner();
         let mut worker = Worker { arena, me: arena.me(), seat: &control.seats[seat], state: WorkerState::none() };
         while let Some((seq, job)) = control.oldest() {
-            worker.work_on(&control, seq, job);
+            worker.work_on(&control, seq, job).expect("a job that makes sense");
         }
     }
 

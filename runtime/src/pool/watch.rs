@@ -72,7 +72,8 @@ impl Core {
         self.look_at_watched();
     }
 
-    fn start_watching(self: &Arc<Self>) -> bool {
+    /// Starts the thread that looks when the pool's second bell rings. `false` when no thread is to be had.
+    pub(super) fn start_watching(self: &Arc<Self>) -> bool {
         let mut list = self.watched.lock();
         if list.is_watching {
             return true;
@@ -84,6 +85,7 @@ impl Core {
                 let seen = bell.load(SeqCst);
                 // If this is the last handle of the pool, its end does not wait for this thread.
                 let Some(core) = core.upgrade() else { return };
+                core.refill();
                 core.look_at_watched();
                 drop(core);
                 futex::wait(bell, seen, None);

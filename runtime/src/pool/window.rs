@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::estimate::{Outlook, WINDOW_BYTES};
@@ -123,6 +124,7 @@ where
         }
     }
     drop(encoder);
+    JobView::of(&block, &shape).header.spilled.store(spilled.get() as u64, Relaxed);
     if encoded == 0 {
         return Ok(Built { window: None, items: 0, failed, ended });
     }

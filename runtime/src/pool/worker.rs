@@ -17,6 +17,9 @@ mod code {
     pub(super) const NO_SEAT: i32 = 121;
 }
 
+/// Exit code of a worker that could not make sense of a published job: shared memory was trampled on.
+pub(super) const NO_JOB: i32 = 122;
+
 /// The whole life of a worker of the pool whose control block is `boot`. Returns its exit code.
 pub(crate) fn main(boot: BlockId) -> i32 {
     let Ok(arena) = arena::family() else { return code::NO_POOL };
@@ -31,7 +34,9 @@ pub(crate) fn main(boot: BlockId) -> i32 {
     install_panic_hook(crate::process::note_panic);
     seat.ready.store(1, SeqCst);
     while let Some((seq, job)) = next_job(&control, at) {
-        worker.work_on(&control, seq, job);
+        if worker.work_on(&control, seq, job).is_none() {
+            return NO_JOB;
+        }
     }
     0
 }

@@ -150,6 +150,18 @@ impl ChildHandle {
         self.signal(Signal::KILL)
     }
 
+    /// Stops the process, and kills it if `still` says so then; else lets it go on. Waits until it has stopped.
+    pub(crate) fn kill_if(&self, still: impl FnOnce() -> bool) -> io::Result<()> {
+        match &*self.state() {
+            State::Running { pidfd, .. } => {
+                pidfd::signal(pidfd.as_fd(), Signal::STOP)?;
+                pidfd::await_stop(pidfd.as_fd())?;
+                pidfd::signal(pidfd.as_fd(), if still() { Signal::KILL } else { Signal::CONT })
+            }
+            State::Ended(_) => Ok(()),
+        }
+    }
+
     /// Rings `bell` at its end, or now.
     pub(crate) fn ring_at_end(&self, bell: &Bell) {
         match &mut *self.state() {

@@ -73,6 +73,28 @@ pub(crate) fn reap(process: BorrowedFd<'_>) -> io::Result<Reaped> {
     }
 }
 
+/// `waitid(P_PIDFD, process, WSTOPPED | WEXITED | WNOWAIT)`: waits until a child has stopped, or has ended.
+pub(crate) fn await_stop(process: BorrowedFd<'_>) -> io::Result<()> {
+    loop {
+        // SAFETY: siginfo_t is plain integers, for which zero is valid; waitid fills it in.
+        let result = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let id = process.as_raw_fd() as libc::id_t;
+            libc::waitid(libc::P_PIDFD, id, &mut info, libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT)
+        };
+        if result == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            // Ended, and reaped by somebody.
+            Some(libc::ECHILD) => return Ok(()),
+            _ => return Err(error),
+        }
+    }
+}
+
 /// `ioctl(process, PIDFD_GET_INFO)`: the exit status of a process that was reaped by anybody. Linux 6.15 and newer.
 pub(crate) fn exit_info(process: BorrowedFd<'_>) -> Option<ExitStatus> {
     /// The first version of the kernel's `struct pidfd_info`.

@@ -9,8 +9,8 @@
 use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::Ordering::{Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 use super::entry::{Role, TaskCall};
 use super::fault::TaskFault;
@@ -94,6 +94,8 @@ unsafe fn pass<A, R: Message>(
         let (inputs, outputs, progress, stop) = (inputs, outputs, progress, stop);
         for item in from..hi {
             if stop.load(Relaxed) != 0 {
+                // Whoever sees what this leads to sees why.
+                fence(Acquire);
                 return Pass::Stopped(item);
             }
             progress.store((item as u64) << 1 | 1, Release);
@@ -170,10 +172,13 @@ unsafe fn items_with<S: 'static, A, R: Message>(
     let (mut next, hi) = (cx.lo, cx.hi);
     let (mut parts, state) = cx.split();
     while next < hi {
+        // The constructor may be what kills this process: that costs the item for which it was called.
+        parts.progress.store((next as u64) << 1 | 1, Release);
         let lent = match state.lend::<S>() {
             Ok(lent) => lent,
             Err(why) => {
                 for item in next..hi {
+                    parts.progress.store((item as u64) << 1 | 1, Release);
                     (parts.fault)(item, why.clone());
                 }
                 break;

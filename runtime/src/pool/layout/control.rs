@@ -33,6 +33,8 @@ pub(in crate::pool) struct Control {
     pub(in crate::pool) state_input: AtomicU64,
     /// Rung when a chunk of a watched job is done; see `watch.rs`.
     pub(in crate::pool) watch_bell: AtomicU32,
+    /// Nonzero: jobs wait for room in the ring, so ring the bell above when an entry is passed.
+    pub(in crate::pool) room_bell: AtomicU32,
     /// Sequence number of the oldest job that may have work. A hint: it only ever skips entries that have none.
     pub(in crate::pool) head: Line<AtomicU64>,
     /// Sequence number that the next published job gets. Written by the pool's process under its private lock.

@@ -50,11 +50,13 @@ pub(in crate::pool) fn push_fault(arena: &'static Arena, job: &JobView<'_>, faul
     Ok(())
 }
 
-/// The fault records of a job. What a worker may have spoiled ends the walk; no more are read than the job has items.
+/// The fault records of a job. What a worker may have spoiled ends the walk.
 pub(in crate::pool) fn faults(arena: &Arena, job: &JobView<'_>) -> Vec<Fault> {
     let mut found = Vec::new();
     let mut pos = job.header.faults.load(Ordering::Acquire);
-    while pos != 0 && found.len() < job.items() {
+    // An item may have two records, if its worker was killed just after it pushed the first; a spoiled list may be a circle.
+    let most = job.items().saturating_mul(2).saturating_add(1024);
+    while pos != 0 && found.len() < most {
         let Some(at) = arena.at(pos, size_of::<FaultRecord>()) else { break };
         if !at.cast::<FaultRecord>().is_aligned() {
             break;

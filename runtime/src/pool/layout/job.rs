@@ -39,7 +39,7 @@ pub(in crate::pool) struct JobHeader {
     pub(in crate::pool) busy_items: AtomicU64,
     /// Position of the newest fault record, or 0.
     pub(in crate::pool) faults: AtomicU64,
-    /// Bytes that workers spilled for outputs.
+    /// Bytes that were spilled for inputs and outputs.
     pub(in crate::pool) spilled: AtomicU64,
     /// A doorbell for jobs that have no batch.
     pub(in crate::pool) own_bell: AtomicU32,
