@@ -117,6 +117,10 @@ where
 
     /// Publishes windows until the workers have enough to do.
     pub(super) fn fill(&mut self) -> Result<(), TaskError> {
+        if !self.ended && self.core.is_hopeless() {
+            self.ended = true;
+            return Err(self.core.hopeless_error(self.plan.context(Some(self.next))));
+        }
         while !self.ended && self.has_room() {
             let workers = self.core.options.workers;
             let outlook = Outlook {

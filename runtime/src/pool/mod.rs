@@ -174,7 +174,8 @@ impl Pool {
     }
 
     /// Results in input order, lazily: `items` is read in the caller's thread, a few chunks a worker ahead, so endless input is
-    /// normal and memory stays bounded. Nothing begins before the first `next`.
+    /// normal and memory stays bounded. Nothing begins before the first `next`. Results that are there are handed out before more
+    /// input is read; but input that waits for results still to come waits for ever, as both are this thread's.
     ///
     /// A failed item is an `Err` in its place; the iteration can go on.
     ///
