@@ -81,6 +81,17 @@ fn who_am_i() -> (String, u32, Option<(String, u32)>, bool) {
     (me.name().to_owned(), me.pid(), parent, me.is_daemon())
 }
 
+/// Is the parent of this process's child, which is this process, a daemon?
+#[task]
+fn is_my_childs_parent_a_daemon() -> Option<bool> {
+    offspring::spawn(is_my_parent_a_daemon, ()).unwrap().join().unwrap()
+}
+
+#[task]
+fn is_my_parent_a_daemon() -> Option<bool> {
+    process::parent().map(|parent| parent.is_daemon())
+}
+
 #[task]
 fn grandchild(depth: u64) -> u64 {
     if depth == 0 { 1 } else { 1 + offspring::spawn(grandchild, depth - 1).unwrap().join().unwrap() }
@@ -124,6 +135,11 @@ fn a_child_knows_who_it_is() {
         assert_eq!(name, "ada");
         let parent = Some(("main".to_owned(), std::process::id()));
         assert_eq!(child.join().unwrap(), ("ada".to_owned(), pid, parent, true));
+    }
+    assert_eq!(offspring::spawn(is_my_parent_a_daemon, ()).unwrap().join().unwrap(), Some(false));
+    for daemon in [false, true] {
+        let child = Process::new(is_my_childs_parent_a_daemon, ()).daemon(daemon).spawn().unwrap();
+        assert_eq!(child.join().unwrap(), Some(daemon));
     }
     assert_eq!(process::current().pid(), std::process::id());
     assert_eq!(process::parent(), None);
@@ -225,6 +241,41 @@ fn join_timeout_takes_the_value_once() {
 }
 
 #[test]
+fn handles_are_shared_between_threads() {
+    fn check<T: Send + Sync>() {}
+    check::<offspring::Pool>();
+    check::<Child<std::cell::Cell<u8>>>();
+    check::<offspring::TaskHandle<u8>>();
+    check::<process::ActiveChild>();
+}
+
+#[test]
+fn nothing_waits_in_the_forms_that_only_try() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let mut child = offspring::spawn(sleep, 60_000).unwrap();
+    assert_eq!(child.try_wait().unwrap(), None);
+    assert_eq!(child.try_join().unwrap(), None);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(child.try_wait().unwrap().and_then(ExitStatus::signal), Some(Signal::KILL));
+    let mut child = offspring::spawn(square, 5).unwrap();
+    child.wait().unwrap();
+    assert_eq!(child.try_join().unwrap(), Some(25));
+    assert_eq!(child.try_join().unwrap_err().kind(), ErrorKind::Taken);
+}
+
+#[test]
+fn active_children_can_be_interrupted_and_waited_for() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let child = offspring::spawn(sleep, 60_000).unwrap();
+    let active = process::active_children().into_iter().find(|active| active.pid() == child.pid()).unwrap();
+    assert!(!active.wait_timeout(Duration::from_millis(1)));
+    active.interrupt().unwrap();
+    assert_eq!(wait_any(&[&active], None).unwrap(), Some(0));
+    assert_eq!(active.wait().signal(), Some(Signal::INT));
+}
+
+#[test]
 fn wait_any_names_the_first_that_ends() {
     let _watchdog = watchdog(Duration::from_secs(60));
     let slow = offspring::spawn(sleep, 60_000).unwrap();
@@ -254,5 +305,6 @@ fn senseless_options_are_refused() {
     assert_eq!(kind(new().cpus([])), Err(ErrorKind::InvalidInput));
     assert_eq!(kind(new().current_dir("/no/such/place")), Err(ErrorKind::InvalidInput));
     assert_eq!(kind(new().env("A=B", "c")), Err(ErrorKind::InvalidInput));
-    assert_eq!(kind(new().name("n".repeat(5000))), Err(ErrorKind::InvalidInput));
+    let error = new().name("n".repeat(257)).spawn().unwrap_err();
+    assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains("257"), "{error}");
 }

@@ -156,6 +156,20 @@ fn a_killed_fork_server_is_replaced() {
 }
 
 #[test]
+fn a_fork_of_the_programs_own_is_told_that_it_has_no_children() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let output = Command::new(env!("CARGO_BIN_EXE_process_thief")).arg("fork").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn nobody_waits_in_vain_when_the_program_closes_what_the_supervisor_sleeps_on() {
+    let _watchdog = watchdog(Duration::from_secs(60));
+    let output = Command::new(env!("CARGO_BIN_EXE_process_thief")).arg("close").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
 fn limits_are_errors_that_say_so() {
     let _watchdog = watchdog(Duration::from_secs(60));
     let output = Command::new(env!("CARGO_BIN_EXE_process_thief")).arg("limits").output().unwrap();

@@ -59,6 +59,7 @@ pub(crate) struct Boot {
     pub(crate) limits: Vec<(usize, Limit)>,
     pub(crate) name: String,
     pub(crate) parent_name: String,
+    pub(crate) parent_is_daemon: bool,
     /// `KEY=value` strings, each ended by a zero. `None`: the environment is as it should be.
     pub(crate) env: Option<Vec<u8>>,
     pub(crate) fds: BootFds,
@@ -69,6 +70,8 @@ const MAGIC: u64 = u64::from_le_bytes(*b"offspr01");
 
 /// The longest message that goes through a pipe: a pipe may have one page only when its user has many.
 pub(crate) const MAX_IN_PIPE: usize = 4096;
+/// The longest name of a process, in bytes.
+pub(crate) const MAX_NAME: usize = 256;
 /// The longest message that goes to the fork server; a longer one means a start by re-exec.
 pub(crate) const MAX_IN_SOCKET: usize = 96 * 1024;
 
@@ -103,6 +106,7 @@ impl Boot {
         }
         out.bytes(self.name.as_bytes());
         out.bytes(self.parent_name.as_bytes());
+        out.u64(self.parent_is_daemon.into());
         out.option(self.env.as_deref(), |out, env| out.bytes(env));
         let BootFds { memory, locks, lifeline, socket, directory, streams } = self.fds;
         [memory, locks, lifeline, socket, directory].into_iter().for_each(|fd| out.i32(fd));
@@ -159,6 +163,7 @@ impl Boot {
             },
             name: input.string()?,
             parent_name: input.string()?,
+            parent_is_daemon: input.u64()? != 0,
             env: input.option(|input| input.bytes().map(<[u8]>::to_vec))?,
             fds: BootFds {
                 memory: input.i32()?,
@@ -274,6 +279,7 @@ mod tests {
             limits: (0..LIMITS).map(|number| (number, (number as u64, u64::MAX))).collect(),
             name: "näme".into(),
             parent_name: String::new(),
+            parent_is_daemon: true,
             env: Some(b"A=b\0".to_vec()),
             fds: BootFds {
                 memory: 3,
@@ -303,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_message_with_the_longest_name_fits_into_the_smallest_pipe() {
-        let largest = Boot { name: "n".repeat(256), parent_name: "n".repeat(256), env: None, ..boot() };
+        let largest = Boot { name: "n".repeat(MAX_NAME), parent_name: "n".repeat(MAX_NAME), env: None, ..boot() };
         assert!(largest.encode().len() <= MAX_IN_PIPE);
     }
 }

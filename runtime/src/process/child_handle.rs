@@ -18,6 +18,8 @@ use crate::{ErrorKind, ExitStatus, Message, Result, Signal, TaskContext, TaskErr
 /// Dropping it neither ends nor waits for the process: see [`Process::daemon`](crate::Process::daemon) for what happens at the end of the
 /// program. Its exit status is fetched at once when it ends, so no zombie stays.
 ///
+/// In a process that the program forks by itself this is no child: waits for it fail, and its status is [`ExitStatus::Unknown`].
+///
 /// # Examples
 /// ```
 /// use offspring::{Signal, spawn, task};
@@ -129,17 +131,30 @@ impl<R> Child<R> {
     /// Its value can still be taken afterwards.
     ///
     /// # Errors
-    /// None at present.
+    /// This process is a fork of the one whose child it is.
     pub fn wait(&mut self) -> Result<ExitStatus> {
         drop(self.stdin.take());
+        self.handle.check()?;
         Ok(self.handle.wait(None).unwrap_or(ExitStatus::Unknown))
+    }
+
+    /// How it ended; `None` while it runs. Does not block, and leaves [`stdin`](Child::stdin) open.
+    ///
+    /// # Errors
+    /// As for [`wait`](Child::wait).
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
+        self.handle.check()?;
+        Ok(self.handle.status())
     }
 
     /// Waits for its end, for this long at most. `false`: it still runs.
     ///
+    /// Leaves [`stdin`](Child::stdin) open, as more may be written while it goes on: where the child reads to the end, drop it first.
+    ///
     /// # Errors
-    /// None at present.
+    /// As for [`wait`](Child::wait).
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<bool> {
+        self.handle.check()?;
         Ok(self.handle.wait(Instant::now().checked_add(timeout)).is_some())
     }
 }
@@ -149,14 +164,27 @@ impl<R: Message> Child<R> {
     ///
     /// # Errors
     /// There is no value: the task panicked (message and place are told, also where panics abort), the process was killed, crashed or
-    /// called `exit`, the value could not be sent. See [`TaskError`].
+    /// called `exit`, the value could not be sent, or this process is a fork of the one whose child it is. See [`TaskError`].
     pub fn join(mut self) -> Result<R, TaskError> {
         drop(self.stdin.take());
         self.handle.wait(None);
         self.take()
     }
 
+    /// Takes the task's value if the child has ended; `None` while it runs. Does not block, and leaves [`stdin`](Child::stdin) open.
+    ///
+    /// # Errors
+    /// As for [`join`](Child::join). A second taking is of kind [`ErrorKind::Taken`].
+    pub fn try_join(&mut self) -> Result<Option<R>, TaskError> {
+        match self.is_alive() {
+            true => Ok(None),
+            false => self.take().map(Some),
+        }
+    }
+
     /// Waits for its end, for this long at most, and takes the task's value.
+    ///
+    /// Leaves [`stdin`](Child::stdin) open, as more may be written while it goes on: where the child reads to the end, drop it first.
     ///
     /// # Errors
     /// As for [`join`](Child::join), and of kind [`ErrorKind::Timeout`] while it runs, after which it can be joined again. A second taking is
@@ -176,6 +204,11 @@ impl<R: Message> Child<R> {
         let context = self.context.clone();
         if std::mem::replace(&mut self.taken, true) {
             return Err(TaskError::Taken { context });
+        }
+        // The value lies in memory that a fork does not have.
+        if let Err(error) = self.handle.check() {
+            let (reason, kind) = (error.to_string(), ErrorKind::Unsupported);
+            return Err(TaskError::NotSendable { context, reason, kind });
         }
         let Some(death) = self.handle.death() else {
             return Err(TaskError::Timeout { context, waited: Duration::ZERO });
@@ -310,8 +343,33 @@ impl ActiveChild {
         self.signal(Signal::KILL)
     }
 
+    /// Sends `SIGINT`, as Ctrl-C does.
+    ///
+    /// # Errors
+    /// As for [`signal`](ActiveChild::signal).
+    pub fn interrupt(&self) -> Result<()> {
+        self.signal(Signal::INT)
+    }
+
     /// Waits for its end.
     pub fn wait(&self) -> ExitStatus {
         self.0.wait(None).unwrap_or(ExitStatus::Unknown)
     }
+
+    /// Waits for its end, for this long at most. `false`: it still runs.
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        self.0.wait(Instant::now().checked_add(timeout)).is_some()
+    }
 }
+
+impl sealed::Sealed for ActiveChild {
+    fn is_ready(&self) -> bool {
+        !self.is_alive()
+    }
+
+    fn ring_when_ready(&self, bell: &Bell) {
+        self.0.ring_at_end(bell);
+    }
+}
+
+impl Waitable for ActiveChild {}

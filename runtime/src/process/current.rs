@@ -11,6 +11,7 @@ struct Identity {
     daemon: bool,
     parent_pid: u32,
     parent_name: String,
+    parent_is_daemon: bool,
 }
 
 static IDENTITY: OnceLock<Identity> = OnceLock::new();
@@ -22,12 +23,18 @@ pub(crate) fn set(boot: &Boot) {
         daemon: boot.daemon,
         parent_pid: boot.parent_pid,
         parent_name: boot.parent_name.clone(),
+        parent_is_daemon: boot.parent_is_daemon,
     });
 }
 
 /// The name of this process.
 pub(crate) fn name() -> &'static str {
     IDENTITY.get().map_or("main", |identity| &identity.name)
+}
+
+/// Is this process ended, instead of waited for, at the end of its parent?
+pub(crate) fn is_daemon() -> bool {
+    IDENTITY.get().is_some_and(|identity| identity.daemon)
 }
 
 /// How many generations of children lie between this process and one that was started by hand.
@@ -75,8 +82,7 @@ impl ProcessInfo {
 /// ```
 #[doc(alias = "current_process")]
 pub fn current() -> ProcessInfo {
-    let daemon = IDENTITY.get().is_some_and(|identity| identity.daemon);
-    ProcessInfo { pid: std::process::id(), name: name().to_owned(), daemon }
+    ProcessInfo { pid: std::process::id(), name: name().to_owned(), daemon: is_daemon() }
 }
 
 /// The process that started this one; `None` in one that was not started by this crate.
@@ -90,8 +96,7 @@ pub fn parent() -> Option<ProcessInfo> {
     IDENTITY.get().map(|identity| ProcessInfo {
         pid: identity.parent_pid,
         name: identity.parent_name.clone(),
-        // A daemon's children would be ended with it unasked; whether the parent is one is the grandparent's affair.
-        daemon: false,
+        daemon: identity.parent_is_daemon,
     })
 }
 

@@ -65,6 +65,8 @@ impl Death {
 pub(crate) struct ChildHandle {
     owner: Owner,
     pid: u32,
+    /// Whose child it is. In a fork of that process nobody sees it end.
+    parent: u32,
     name: String,
     daemon: bool,
     state: Mutex<State>,
@@ -79,7 +81,7 @@ enum State {
 impl ChildHandle {
     pub(crate) fn new(owner: Owner, pid: u32, pidfd: OwnedFd, name: String, daemon: bool) -> ChildHandle {
         let state = Mutex::new(State::Running { pidfd, ropes: Vec::new() });
-        ChildHandle { owner, pid, name, daemon, state, ended: Condvar::new() }
+        ChildHandle { owner, pid, parent: std::process::id(), name, daemon, state, ended: Condvar::new() }
     }
 
     pub(crate) fn owner(&self) -> Owner {
@@ -98,27 +100,43 @@ impl ChildHandle {
         self.daemon
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// Is it a child of this process, and not of one that this process was forked from?
+    pub(crate) fn check(&self) -> io::Result<()> {
+        let ChildHandle { pid, parent, name, .. } = self;
+        if *parent == std::process::id() {
+            return Ok(());
+        }
+        let reason = format!("process {pid} ({name}) is a child of process {parent}, of which this one is a fork");
+        Err(io::Error::new(io::ErrorKind::Unsupported, reason))
+    }
+
+    /// `None` in a fork, where another thread may have held the lock when it was made.
+    fn state(&self) -> Option<MutexGuard<'_, State>> {
+        self.check().ok()?;
         // Nothing panics while it holds the lock; the state is whole at any time.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Some(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How it ended; `None` while it runs.
+    /// How it ended; `None` while it runs. Unknown in a fork.
     pub(crate) fn status(&self) -> Option<ExitStatus> {
-        self.death().map(|death| death.status)
+        let Some(state) = self.state() else { return Some(ExitStatus::Unknown) };
+        match &*state {
+            State::Running { .. } => None,
+            State::Ended(death) => Some(death.status),
+        }
     }
 
-    /// How it ended, with what it left to say; `None` while it runs.
+    /// How it ended, with what it left to say; `None` while it runs, and in a fork.
     pub(crate) fn death(&self) -> Option<Death> {
-        match &*self.state() {
+        match &*self.state()? {
             State::Running { .. } => None,
             State::Ended(death) => Some(death.clone()),
         }
     }
 
-    /// Waits for its end; `None`: the deadline passed.
+    /// Waits for its end; `None`: the deadline passed. Unknown in a fork.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Option<ExitStatus> {
-        let mut state = self.state();
+        let Some(mut state) = self.state() else { return Some(ExitStatus::Unknown) };
         loop {
             if let State::Ended(death) = &*state {
                 return Some(death.status);
@@ -135,7 +153,9 @@ impl ChildHandle {
 
     /// Sends a signal, to this process and no other. A child that has ended is not signalled: `Ok`.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
-        match &*self.state() {
+        self.check()?;
+        let Some(state) = self.state() else { return Ok(()) };
+        match &*state {
             State::Running { pidfd, .. } => match pidfd::signal(pidfd.as_fd(), signal) {
                 // It has ended, and the supervisor is about to say so.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
@@ -164,7 +184,8 @@ impl ChildHandle {
 
     /// Rings `bell` at its end, or now.
     pub(crate) fn ring_at_end(&self, bell: &Bell) {
-        match &mut *self.state() {
+        let Some(mut state) = self.state() else { return bell.ring() };
+        match &mut *state {
             State::Running { ropes, .. } => {
                 ropes.retain(Rope::is_waited_for);
                 ropes.push(bell.rope());
@@ -175,7 +196,7 @@ impl ChildHandle {
 
     /// Runs `f` with the descriptor, if it runs.
     pub(super) fn with_pidfd<R>(&self, f: impl FnOnce(&OwnedFd) -> R) -> Option<R> {
-        match &*self.state() {
+        match &*self.state()? {
             State::Running { pidfd, .. } => Some(f(pidfd)),
             State::Ended(_) => None,
         }
@@ -183,7 +204,9 @@ impl ChildHandle {
 
     /// Tells everybody that it has ended.
     pub(super) fn end(&self, death: Death) {
-        let before = std::mem::replace(&mut *self.state(), State::Ended(death));
+        let Some(mut state) = self.state() else { return };
+        let before = std::mem::replace(&mut *state, State::Ended(death));
+        drop(state);
         self.ended.notify_all();
         if let State::Running { ropes, .. } = before {
             ropes.iter().for_each(Rope::pull);

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::OnceLock;
 
-use super::boot::{Boot, BootFds, MAX_IN_PIPE, Role, StreamSource};
+use super::boot::{Boot, BootFds, MAX_IN_PIPE, MAX_NAME, Role, StreamSource};
 use super::error::SpawnError;
 use super::spec::{ChildSpec, EnvChanges, StartMethod};
 use super::{build, current, entry};
@@ -58,6 +58,10 @@ impl FamilyFds {
 impl Launch {
     /// Collects what the calling thread would hand on to a child that it forks, and what `spec` asks for.
     pub(crate) fn new(spec: &mut ChildSpec, owner: Owner) -> Result<Launch, SpawnError> {
+        if spec.name.len() > MAX_NAME {
+            let reason = format!("the child's name is {} bytes long, {MAX_NAME} are allowed", spec.name.len());
+            return Err(SpawnError::InvalidInput { reason });
+        }
         let directory = match &spec.cwd {
             Some(path) => {
                 let failed = |source| SpawnError::Directory { path: path.clone(), source };
@@ -94,6 +98,7 @@ impl Launch {
             limits: limits(spec),
             name: spec.name.clone(),
             parent_name: current::name().to_owned(),
+            parent_is_daemon: current::is_daemon(),
             env: None,
             fds: NO_FDS,
         };
@@ -197,7 +202,8 @@ pub(crate) fn exec(
     boot.fds = BootFds { memory, locks, ..boot.fds };
     let message = boot.encode();
     if message.len() > MAX_IN_PIPE {
-        return Err(SpawnError::InvalidInput { reason: "the child's name is too long".into() });
+        // Cannot be: with the longest names it is shorter.
+        return Err(SpawnError::InvalidInput { reason: "the child's boot message is too long".into() });
     }
     // One page fits into any pipe, so this cannot block.
     nix::unistd::write(&lifeline.writer, &message).map_err(|error| SpawnError::io(CONTEXT)(error.into()))?;
@@ -334,6 +340,7 @@ pub(crate) fn fork_server_boot() -> Boot {
         limits: vec![],
         name: String::new(),
         parent_name: String::new(),
+        parent_is_daemon: false,
         env: None,
         fds: NO_FDS,
     }

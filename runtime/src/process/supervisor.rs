@@ -1,7 +1,7 @@
 //! The one thread of a process that has children: it makes those that are executed anew, sees each end, recovers what the dead held, and says so.
 //!
 //! It is the parent of every child in the kernel's eyes and lives as long as the process: a child is killed when the *thread* that made it
-//! ends. It sleeps in `epoll_wait` and does nothing while nothing happens. Signals are for the program's own threads: it blocks all.
+//! ends; so this one ends only when the program has closed its epoll descriptor, and with it all children. It sleeps in `epoll_wait` and does nothing while nothing happens. Signals are for the program's own threads: it blocks all.
 //!
 //! ```text
 //! start(spec)                                       any thread
@@ -10,23 +10,24 @@
 //!   Spawn: clone + exec                             by the supervisor's thread
 //!   slot STARTING, child in the table, then polled
 //! process descriptor readable                       the supervisor's thread
-//!   descendants killed and awaited, audited bottom-up; the child reaped and audited; slot released
+//!   the child reaped; its descendants killed and awaited, audited bottom-up; the child audited; slot released
 //!   handle told, `on_death` called
 //! ```
 //! Killed at any point, the caller or supervisor leaves a slot whose parent is this process: the audit of this process, by its own parent,
 //! finds it. The children die by themselves.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use super::error::SpawnError;
 use super::fork_server::{ForkServer, Refused};
-use super::handle::ChildHandle;
+use super::handle::{ChildHandle, Death};
 use super::launch::{FamilyFds, Launch, Lifeline, effective_method};
 use super::spec::{ChildSpec, OnDeath, StartMethod};
 use super::{child, exit, guard, mourning};
@@ -62,6 +63,8 @@ pub(crate) struct Supervisor {
     fork_server_end: Mutex<Option<ExitStatus>>,
     /// What the supervisor's thread may do, as last read by itself.
     rights: Mutex<Option<(Rights, Namespaces)>>,
+    /// Has its thread ended, as it cannot see children end any more?
+    is_lost: AtomicBool,
 }
 
 /// A child that has ended, but not for this process yet.
@@ -105,6 +108,12 @@ pub(crate) fn children() -> Vec<Arc<ChildHandle>> {
     lock(&supervisor.children).values().map(|entry| entry.handle.clone()).collect()
 }
 
+/// The supervisor's thread could not do its work.
+fn lost() -> SpawnError {
+    let reason = "it could not go on: did the program close descriptors that are not its own?";
+    SpawnError::Io { context: "the thread that supervises children", source: io::Error::other(reason) }
+}
+
 /// Is the calling thread the supervisor's?
 pub(crate) fn is_this_thread() -> bool {
     INSTANCE.get().is_some_and(|supervisor| supervisor.thread.get() == Some(&thread::current().id()))
@@ -117,6 +126,9 @@ impl Supervisor {
         if let Some(supervisor) = INSTANCE.get() {
             if supervisor.pid != std::process::id() {
                 return Err(arena::ArenaError::Forked.into());
+            }
+            if supervisor.is_lost.load(Ordering::SeqCst) {
+                return Err(lost());
             }
             return Ok(supervisor);
         }
@@ -163,6 +175,7 @@ impl Supervisor {
             fork_server: Mutex::default(),
             fork_server_end: Mutex::default(),
             rights: Mutex::default(),
+            is_lost: AtomicBool::new(false),
         })
     }
 
@@ -186,8 +199,8 @@ impl Supervisor {
     /// Starts the child by executing this program anew.
     fn spawn(&self, mut launch: Launch, rights: Option<Rights>) -> Result<Started, SpawnError> {
         let family = self.family_fds();
-        if self.thread_has(rights) {
-            return self.on_thread(move |_| launch.exec(family).map(|spawned| (spawned, launch.lifeline.writer)));
+        if self.thread_has(rights)? {
+            return self.on_thread(move |_| launch.exec(family).map(|spawned| (spawned, launch.lifeline.writer)))?;
         }
         // Credentials, seccomp filters and namespaces belong to threads. What this one gave up, its child must not get back: so it makes the
         // child itself, which then hangs on its pipe alone, as this thread may end before.
@@ -196,19 +209,19 @@ impl Supervisor {
     }
 
     /// Has the supervisor's thread the rights of the caller?
-    fn thread_has(&self, rights: Option<Rights>) -> bool {
+    fn thread_has(&self, rights: Option<Rights>) -> Result<bool, SpawnError> {
         let with_namespaces = |rights: Rights| {
             let namespaces = proc::namespaces(Some(&rights));
             (rights, namespaces)
         };
         let wanted = rights.map(with_namespaces);
         if wanted.is_none() || *lock(&self.rights) == wanted {
-            return true;
+            return Ok(true);
         }
-        let now = self.on_thread(move |_| proc::rights().map(|(rights, _)| with_namespaces(rights)));
+        let now = self.on_thread(move |_| proc::rights().map(|(rights, _)| with_namespaces(rights)))?;
         let same = now == wanted;
         *lock(&self.rights) = now;
-        same
+        Ok(same)
     }
 
     /// Starts the child by having the fork server copy itself.
@@ -217,7 +230,7 @@ impl Supervisor {
         let mut last = String::new();
         for _ in 0..FORK_SERVER_TRIES {
             if lock(&self.fork_server).is_none() {
-                self.on_thread(Supervisor::ensure_fork_server)?;
+                self.on_thread(Supervisor::ensure_fork_server)??;
             }
             let mut server = lock(&self.fork_server);
             let Some(present) = &*server else {
@@ -248,7 +261,7 @@ impl Supervisor {
                 Err(Refused::Rights) => {
                     self.discard_fork_server(&mut server);
                     drop(server);
-                    if !self.thread_has(rights.clone()) {
+                    if !self.thread_has(rights.clone())? {
                         launch.drop_process_state();
                         return self.spawn(launch, rights);
                     }
@@ -316,6 +329,11 @@ impl Supervisor {
             handle.with_pidfd(discard_process);
             return Err(SpawnError::io("watching a child")(error));
         }
+        // Set before the children are taken from the table: the child is among them, or this is seen.
+        if self.is_lost.load(Ordering::SeqCst) && lock(&self.children).remove(&owner.raw()).is_some() {
+            handle.with_pidfd(discard_process);
+            return Err(lost());
+        }
         if let Some(slot) = self.arena.slots().get(owner) {
             // The child waits for this; it may also be dead already, and its slot in other hands.
             let (from, to) = (Life::Reserved as u32, Life::Starting as u32);
@@ -327,41 +345,57 @@ impl Supervisor {
     }
 
     /// Runs `f` on the supervisor's thread, and waits for it.
-    fn on_thread<R: Send + 'static>(&self, f: impl FnOnce(&Supervisor) -> R + Send + 'static) -> R {
+    fn on_thread<R: Send + 'static>(&self, f: impl FnOnce(&Supervisor) -> R + Send + 'static) -> Result<R, SpawnError> {
         if is_this_thread() {
-            return f(self);
+            return Ok(f(self));
         }
         let (sender, receiver) = mpsc::sync_channel(1);
-        lock(&self.jobs).push_back(Box::new(move |supervisor| _ = sender.send(f(supervisor))));
-        sys::fd::event_set(self.wake.as_fd());
-        match receiver.recv() {
-            Ok(result) => result,
-            Err(_) => unreachable!("the supervisor's thread runs every job, and never ends"),
+        let mut jobs = lock(&self.jobs);
+        if self.is_lost.load(Ordering::SeqCst) {
+            return Err(lost());
         }
+        jobs.push_back(Box::new(move |supervisor| _ = sender.send(f(supervisor))));
+        drop(jobs);
+        sys::fd::event_set(self.wake.as_fd());
+        // The sender of a job that panics, or is dropped by `give_up`, is gone.
+        receiver.recv().map_err(|_| lost())
     }
 
-    fn run(&self) -> ! {
+    fn run(&self) {
         std::mem::forget(sys::signal::block_all());
         let mut tokens = Vec::new();
-        loop {
-            if self.poller.wait(&mut tokens).is_err() {
-                // Cannot happen to an open epoll descriptor; the program closed it under us. Going on would burn a CPU.
-                thread::park();
-            }
+        // An open epoll descriptor does not fail: the program has closed it under us.
+        while self.poller.wait(&mut tokens).is_ok() {
             for &token in &tokens {
-                match token {
+                // Nothing here should panic. If something does, it is one event's, and the others must be seen to.
+                _ = catch_unwind(AssertUnwindSafe(|| match token {
                     WAKE => self.run_jobs(),
                     FORK_SERVER => self.fork_server_ended(),
                     child => self.child_ready(child as u32),
-                }
+                }));
             }
+        }
+        self.give_up();
+    }
+
+    /// Nobody would see a child end any more. So there must be none, and none be started: all are ended, with this thread, and said to be.
+    fn give_up(&self) {
+        self.is_lost.store(true, Ordering::SeqCst);
+        lock(&self.jobs).clear();
+        let children = std::mem::take(&mut *lock(&self.children));
+        for entry in children.into_values() {
+            let status = entry.handle.with_pidfd(|pidfd| end_unwatched(pidfd.as_fd())).flatten();
+            self.has_ended(entry, status);
+        }
+        if let Some(server) = lock(&self.fork_server).take() {
+            end_unwatched(server.pidfd());
         }
     }
 
     fn run_jobs(&self) {
         sys::fd::event_clear(self.wake.as_fd());
         while let Some(job) = { lock(&self.jobs).pop_front() } {
-            job(self);
+            _ = catch_unwind(AssertUnwindSafe(|| job(self)));
         }
     }
 
@@ -392,14 +426,39 @@ impl Supervisor {
             Some(Err(StillThere)) => return thread::sleep(Duration::from_millis(5)),
             Some(Ok(known)) => known,
         };
-        let Some(mut entry) = lock(&self.children).remove(&raw) else { return };
-        let death = mourning::settle(self.arena, handle.owner(), handle.pid(), known);
+        let Some(entry) = lock(&self.children).remove(&raw) else { return };
+        self.has_ended(entry, known);
+    }
+
+    /// Sees to what a child that has ended left, and tells of it.
+    fn has_ended(&self, Entry { handle, _lifeline, on_death }: Entry, known: Option<ExitStatus>) {
+        let (owner, pid) = (handle.owner(), handle.pid());
+        // A stray write of the child may have left indices in shared memory that its tables do not have. Then its slot is left to
+        // the audit of this process, but nobody waits in vain.
+        let settled = catch_unwind(|| mourning::settle(self.arena, owner, pid, known));
+        let unsettled = |_| Death { owner, pid, status: known.unwrap_or(ExitStatus::Unknown), note: None, began: true };
+        let death = settled.unwrap_or_else(unsettled);
         handle.end(death.clone());
-        if let Some(on_death) = entry.on_death.take() {
+        if let Some(on_death) = on_death {
             // A panic in a callback is the callback's; the supervisor must go on.
             _ = catch_unwind(AssertUnwindSafe(|| on_death(&death)));
         }
     }
+}
+
+/// Kills a child that nobody watches, and waits a while until it is gone. Its descriptor may be closed, or be another file's by now, which
+/// none of these calls would take for a process.
+fn end_unwatched(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
+    _ = sys::pidfd::signal(pidfd, Signal::KILL);
+    for _ in 0..1000 {
+        match sys::pidfd::reap(pidfd) {
+            Ok(Reaped::Running) => thread::sleep(Duration::from_millis(1)),
+            Ok(Reaped::Ended(status)) => return Some(status),
+            Ok(Reaped::Stolen) => return sys::pidfd::exit_info(pidfd),
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 /// Ends a child that has not begun.

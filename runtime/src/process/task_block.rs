@@ -55,6 +55,9 @@ pub(crate) struct TaskBlock {
 
 // SAFETY: a place in shared memory, where the header's fields are either never changed after the block is handed on or atomic.
 unsafe impl Send for TaskBlock {}
+// SAFETY: as above. What is not atomic, the slots, is written and read through raw pointers, by unsafe code that sees to it that it has them alone:
+// the parent before the child exists, the child, and whoever takes the value, by `&mut` or as the only owner, when the child is gone.
+unsafe impl Sync for TaskBlock {}
 
 impl TaskBlock {
     /// A block for one run of a task, and the view of it.

@@ -19,6 +19,11 @@ fn exit_with(code: i32) {
 }
 
 #[task]
+fn sleep() {
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+#[task]
 fn raise(signal: i32) {
     kill::signal(std::process::id() as i32, signal).expect("a signal");
 }
@@ -68,6 +73,53 @@ fn main() {
             let zombies = || proc::children(std::process::id() as i32).iter().any(|process| process.state == 'Z');
             while zombies() {
                 std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        // A fork of this program's own has no children.
+        "fork" => {
+            let mut child = Process::new(sleep, ()).spawn().expect("a child");
+            // SAFETY: the fork calls what it may, as the C library makes its allocator usable in it, and ends by `_exit`.
+            let pid = unsafe { libc::fork() };
+            if pid == 0 {
+                let refused = child.wait().is_err()
+                    && child.try_wait().is_err()
+                    && child.kill().is_err()
+                    && child.exit_status() == Some(ExitStatus::Unknown)
+                    && offspring::wait_any(&[&child], None).is_ok_and(|index| index == Some(0))
+                    && Process::new(square, 3).spawn().is_err()
+                    && child.join().is_err_and(|error| error.kind() == ErrorKind::Unsupported);
+                // SAFETY: does not return.
+                unsafe { libc::_exit(i32::from(!refused)) };
+            }
+            let mut status = -1;
+            // SAFETY: writes to a local.
+            assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+            assert_eq!(status, 0);
+            assert!(child.is_alive());
+            child.kill().expect("a signal");
+            assert_eq!(child.wait().expect("an end").signal(), Some(Signal::KILL));
+        }
+        // The descriptor that the supervisor sleeps on is closed, as a careless daemon does.
+        "close" => {
+            let mut long = Process::new(sleep, ()).spawn().expect("a child");
+            let mut copy = Process::new(sleep, ()).start_method(StartMethod::ForkServer).spawn().expect("a child");
+            let mut other = Process::new(sleep, ()).spawn().expect("a child");
+            for (number, target) in proc::descriptors() {
+                if target.contains("eventpoll") {
+                    // SAFETY: none; this is what the program under test does wrong.
+                    assert_eq!(unsafe { libc::close(number) }, 0);
+                }
+            }
+            assert!(Process::new(square, 3).spawn().is_err());
+            other.kill().expect("a signal");
+            for child in [&mut other, &mut long, &mut copy] {
+                assert_eq!(child.wait().expect("an end").signal(), Some(Signal::KILL));
+            }
+            for method in METHODS {
+                assert_eq!(
+                    Process::new(square, 3).start_method(method).spawn().expect_err("lost").kind(),
+                    ErrorKind::Io
+                );
             }
         }
         "limits" => {
