@@ -42,6 +42,7 @@ mod executor;
 mod message;
 mod pool;
 pub mod process;
+mod status;
 mod sync;
 mod sys;
 mod task;

@@ -16,20 +16,19 @@ mod launch;
 mod mourning;
 mod note;
 mod spec;
-mod status;
 mod stream;
 pub(crate) mod supervisor;
 mod task_block;
 mod task_child;
 mod wait_any;
 
+pub use crate::status::{ExitStatus, Signal};
 pub use builder::{Process, spawn};
 pub use child_handle::{ActiveChild, Child};
 pub use current::{ProcessInfo, active_children, cpu_count, current, parent};
 pub use entry::init;
 pub use error::SpawnError;
 pub use spec::StartMethod;
-pub use status::{ExitStatus, Signal};
 pub use stream::Stream;
 pub use wait_any::{Waitable, wait_any};
 
