@@ -172,7 +172,9 @@ impl ChildHandle {
 
     /// Stops the process, and kills it if `still` says so then; else lets it go on. Waits until it has stopped.
     pub(crate) fn kill_if(&self, still: impl FnOnce() -> bool) -> io::Result<()> {
-        match &*self.state() {
+        self.check()?;
+        let Some(state) = self.state() else { return Ok(()) };
+        match &*state {
             State::Running { pidfd, .. } => {
                 pidfd::signal(pidfd.as_fd(), Signal::STOP)?;
                 pidfd::await_stop(pidfd.as_fd())?;
