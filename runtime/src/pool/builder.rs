@@ -128,7 +128,7 @@ impl PoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`PoolError::InvalidWorkers`] for zero workers or more than 1,024; [`PoolError::Tasks`] when two tasks of this program
+    /// [`PoolError::InvalidWorkers`] for zero workers or more than 1,023 (a family has 1,024 processes); [`PoolError::Tasks`] when two tasks of this program
     /// have the same key; [`PoolError::Memory`] when the shared memory cannot be set up.
     pub fn build(self) -> Result<Pool, PoolError> {
         let workers = match self.workers {

@@ -45,6 +45,9 @@ impl Estate {
 
     /// Frees a job's memory as soon as no worker looks at it any more. Looks at all seats, so small jobs are gathered first.
     pub(super) fn retire(&self, job: Arc<Job>) {
+        if !self.arena.is_here() {
+            return;
+        }
         let large = job.size() >= 1 << 16;
         let due = {
             let mut retired = self.retired.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -58,6 +61,9 @@ impl Estate {
 
     /// Frees finished jobs that no worker looks at any more.
     pub(super) fn sweep(&self) {
+        if !self.arena.is_here() {
+            return;
+        }
         let named = self.control().named();
         let mut retired = self.retired.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         retired.retain(|job| named.contains(&job.id().raw()));
@@ -161,6 +167,11 @@ impl Core {
         self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// Is this the process that made the pool? In a `fork` of it that the program made itself, the shared memory is absent.
+    pub(super) fn is_here(&self) -> bool {
+        self.estate.arena.is_here()
+    }
+
     /// Is there no hope for what is not done yet?
     pub(super) fn is_hopeless(&self) -> bool {
         self.hopeless.load(SeqCst)
@@ -168,6 +179,9 @@ impl Core {
 
     /// Why an item that is not done will never be.
     pub(super) fn hopeless_error(&self, context: TaskContext) -> TaskError {
+        if let Err(error) = self.estate.arena.check() {
+            return TaskError::NoWorker { context, reason: error.to_string(), kind: error.kind() };
+        }
         self.lock().phase.error(context)
     }
 
@@ -261,6 +275,9 @@ impl Core {
 
     /// Ends a job nobody waits for: now if it is done, else when a later one is detached or the pool ends.
     pub(super) fn detach(&self, job: &Arc<Job>) {
+        if !self.is_here() {
+            return;
+        }
         if job.all_done(&mut 0) {
             return self.finish(job);
         }
@@ -279,6 +296,9 @@ impl Core {
 
     /// Ends a batch.
     pub(super) fn end_batch(&self) {
+        if !self.is_here() {
+            return;
+        }
         let mut inner = self.lock();
         inner.batches -= 1;
         self.drain_if_over(&inner);
@@ -289,7 +309,7 @@ impl Core {
 
     /// Takes no more work.
     pub(super) fn close(&self) {
-        if !self.estate.arena.is_here() {
+        if !self.is_here() {
             return;
         }
         let mut inner = self.lock();

@@ -176,6 +176,9 @@ impl Core {
 
     /// Ends the workers of a pool that nobody can ask for anything any more.
     pub(super) fn dismiss(&self) {
+        if !self.is_here() {
+            return;
+        }
         const GRACE: Duration = Duration::from_secs(2);
         let jobs: Vec<Arc<Job>> = self.lock().jobs.values().cloned().collect();
         for job in &jobs {

@@ -205,7 +205,9 @@ where
 impl<F, M, I: Iterator, R> Drop for Feed<F, M, I, R> {
     fn drop(&mut self) {
         for step in self.steps.drain(..) {
-            if let Step::Window(flight) = step {
+            if let Step::Window(flight) = step
+                && self.core.is_here()
+            {
                 flight.window.job().cancel(Phase::Open);
                 self.core.detach(flight.window.job());
             }

@@ -14,7 +14,7 @@ use crate::task::{TaskContext, TaskError};
 
 /// One call that was handed to a pool; made by [`Pool::submit`](super::Pool::submit).
 ///
-/// Dropping the handle does not cancel the call; its value is then thrown away when it is done.
+/// Dropping the handle does not cancel the call, as long as the pool lives; its value is then thrown away.
 #[doc(alias = "AsyncResult")]
 #[doc(alias = "Future")]
 #[derive(Debug)]
@@ -44,7 +44,9 @@ impl<R: Message> TaskHandle<R> {
     #[doc(alias = "done")]
     pub fn is_ready(&self) -> bool {
         match &self.0 {
-            State::Pooled { core, window, .. } => window.job().all_done(&mut 0) || core.is_hopeless(),
+            State::Pooled { core, window, .. } => {
+                !core.is_here() || window.job().all_done(&mut 0) || core.is_hopeless()
+            }
             State::Over { .. } => true,
         }
     }
@@ -56,7 +58,9 @@ impl<R: Message> TaskHandle<R> {
     ///
     /// None today; a `Result` as all waits have.
     pub fn wait(&self, timeout: Duration) -> Result<bool, TaskError> {
-        if let State::Pooled { core, window, .. } = &self.0 {
+        if let State::Pooled { core, window, .. } = &self.0
+            && core.is_here()
+        {
             window.job().wait_all(Instant::now().checked_add(timeout), || core.is_hopeless());
         }
         Ok(self.is_ready())
@@ -86,6 +90,9 @@ impl<R: Message> TaskHandle<R> {
     /// Afterwards [`get`](Self::get) gives [`TaskError::Cancelled`], unless the call was over before.
     pub fn cancel(&self) {
         let State::Pooled { core, window, .. } = &self.0 else { return };
+        if !core.is_here() {
+            return;
+        }
         let job = window.job();
         job.cancel(Phase::Open);
         core.kill_runners(job);
@@ -170,6 +177,9 @@ impl<R: Message> TaskHandle<R> {
                 if *taken {
                     return Err(TaskError::Taken { context: job.context(0) });
                 }
+                if !core.is_here() {
+                    return Err(core.hopeless_error(job.context(0)));
+                }
                 let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
                 if job.wait_all(deadline, || core.is_hopeless()) {
                     *taken = true;
@@ -189,6 +199,7 @@ impl<R: Message> TaskHandle<R> {
 fn read<R: Message>(window: &Window<R>, core: Option<&Core>) -> Result<R, TaskError> {
     let job = window.job();
     match core {
+        Some(core) if !core.is_here() => Err(core.hopeless_error(job.context(0))),
         _ if job.all_done(&mut 0) => window.reader().read(0),
         Some(core) => Err(core.hopeless_error(job.context(0))),
         None => Err(TaskError::PoolClosed { context: job.context(0) }),

@@ -37,6 +37,11 @@ where
     /// Reads the results that are there, or waits for some. `None`: there are no more.
     fn read_more(&mut self) -> Option<()> {
         let feed = self.feed.as_mut()?;
+        if !feed.core.is_here() {
+            self.ready.push_back(Err(feed.core.hopeless_error(feed.plan.context(None))));
+            self.feed = None;
+            return Some(());
+        }
         // What is there is handed out before more is pulled: the input may depend on it.
         let is_there = match feed.front() {
             Some(Step::Window(flight)) => flight.window.job().is_done(self.chunk),
@@ -137,6 +142,11 @@ where
     fn read_more(&mut self) -> Option<()> {
         let feed = self.feed.as_mut()?;
         let before = feed.next_item();
+        if !feed.core.is_here() {
+            self.ready.push_back((before, Err(feed.core.hopeless_error(feed.plan.context(None)))));
+            self.feed = None;
+            return Some(());
+        }
         // What is there is handed out before more is pulled: the input may depend on it.
         let is_there = feed.steps.iter_mut().any(|step| match step {
             Step::Failed(_) => true,

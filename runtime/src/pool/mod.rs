@@ -55,7 +55,9 @@ use estimate::Outlook;
 ///
 /// All methods take `&self`: threads share a pool freely, and their batches are served in the order they came.
 ///
-/// Dropping a pool ends its workers. Batches and handles that somebody still holds are finished first.
+/// Dropping a pool cancels what nobody holds a handle to, ends its workers and waits for them: two seconds at most for those that
+/// end by themselves, then they are killed. Batches and handles that somebody still holds are finished first, after which the
+/// workers end. In a `fork()` of this process that the program made itself, a pool can only be dropped.
 ///
 /// ```
 /// use offspring::{Pool, task};
@@ -264,6 +266,9 @@ impl Pool {
 
     /// Waits until all work is done and all workers have ended.
     ///
+    /// A lazy batch ([`imap`](Self::imap)) that is neither exhausted nor dropped may bring more work, so this waits for its end: in the
+    /// thread that holds it, for ever.
+    ///
     /// # Errors
     ///
     /// [`PoolError::NotClosed`] unless [`close`](Self::close) or [`terminate`](Self::terminate) came before.
@@ -271,7 +276,9 @@ impl Pool {
         if self.core.lock().phase == Phase::Open {
             return Err(PoolError::NotClosed);
         }
-        self.core.wait_for_crew(None);
+        if self.core.is_here() {
+            self.core.wait_for_crew(None);
+        }
         Ok(())
     }
 
@@ -284,10 +291,12 @@ impl Pool {
         if self.core.lock().phase == Phase::Open {
             return Err(PoolError::NotClosed);
         }
-        Ok(self.core.wait_for_crew(Instant::now().checked_add(timeout)))
+        Ok(!self.core.is_here() || self.core.wait_for_crew(Instant::now().checked_add(timeout)))
     }
 
     /// Kills all workers and gives up what is not done: whoever waits for it gets [`TaskError::PoolClosed`].
+    ///
+    /// Does not wait until they are gone; [`join`](Self::join) does.
     pub fn terminate(&self) {
         self.core.give_up(Phase::Terminated);
         self.core.lock().crew.kill_all();

@@ -35,6 +35,9 @@ pub struct PoolStats {
 }
 
 pub(super) fn workers(core: &Core) -> Vec<WorkerInfo> {
+    if !core.is_here() {
+        return Vec::new();
+    }
     let control = core.estate.control();
     let inner = core.lock();
     let mut workers: Vec<WorkerInfo> = inner
@@ -55,6 +58,9 @@ pub(super) fn workers(core: &Core) -> Vec<WorkerInfo> {
 }
 
 pub(super) fn stats(core: &Core) -> PoolStats {
+    if !core.is_here() {
+        return PoolStats::default();
+    }
     let control = core.estate.control();
     let inner = core.lock();
     let mut stats =

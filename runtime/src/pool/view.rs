@@ -24,6 +24,10 @@ impl<R> Drop for Held<R> {
 
 impl<R: Message> Held<R> {
     fn slots(&self) -> &[Archived<R>] {
+        assert!(
+            self.estate.arena.is_here(),
+            "results in shared memory cannot be read in a fork() of the process that has them"
+        );
         let view = self.window.job().view();
         // SAFETY: only `Views::push` makes one of these: of a window of which all items are done, none failed, and where a
         // worker died were validated. `self` keeps the memory, and nobody writes to it any more.

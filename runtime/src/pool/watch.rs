@@ -54,6 +54,9 @@ impl Core {
     ///
     /// Unless `waiter` is gone by then, if one is given.
     pub(super) fn watch(self: &Arc<Self>, job: &Arc<Job>, waiter: Option<Weak<dyn Send + Sync>>, on_done: OnDone) {
+        if !self.is_here() {
+            return on_done();
+        }
         if !self.start_watching() {
             // No thread is to be had. Late, and here, is better than never.
             job.wait_all(None, || self.is_hopeless());
