@@ -3,13 +3,13 @@
 
 use std::alloc::{self, Layout};
 use std::ptr::NonNull;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Executor;
 use crate::message::{self, Encoder, HeapSink};
 use crate::task::{
-    Accept, Role, RunCtx, SlotLayout, TaskContext, TaskEntry, TaskError, TaskFault, TaskFn, WorkerState,
+    Accept, Home, Role, RunCtx, SlotLayout, StateFn, TaskContext, TaskEntry, TaskError, TaskFault, TaskFn, WorkerState,
     install_panic_hook, registry,
 };
 use crate::{ErrorKind, TaskHandle};
@@ -30,12 +30,42 @@ use crate::{ErrorKind, TaskHandle};
 /// assert_eq!(Inline::new().map(square, 0..4)?, [0, 1, 4, 9]);
 /// # Ok::<(), offspring::Error>(())
 /// ```
+///
+/// Threads can share it, and a task can use the one that runs it.
 #[derive(Debug, Default)]
 pub struct Inline {
-    state: Mutex<WorkerState>,
+    maker: Option<Maker>,
+    states: States,
 }
 
+/// What state is made of: a constructor, and its encoded input.
+#[derive(Debug)]
+struct Maker {
+    entry: &'static TaskEntry,
+    input: Slot,
+    /// Keeps what of the input lies outside its slot. Never used again.
+    _spilled: Encoder,
+}
+
+/// The states that no call has in its hands: as in a pool, one for each of the calls that ran at the same time.
+///
+/// They are lent by being taken out, so that a task that runs tasks inline waits for nothing.
+#[derive(Debug, Default)]
+struct States(Mutex<Vec<WorkerState>>);
+
+// SAFETY: after `with_state` the slot and what the encoder spilled are only read, as input slots are by many workers at a time, and the
+// encoder is only dropped; its sink and all else of it are memory of the heap. Nothing in here belongs to one thread.
+unsafe impl Send for Maker {}
+// SAFETY: as above.
+unsafe impl Sync for Maker {}
+// SAFETY: a made state was made by the constructor that `with_state` was given, whose result is `Send` by its bounds; without one
+// nothing is ever made. The pointer in it is to the input of `Maker`, which may be read by any thread.
+unsafe impl Send for States {}
+// SAFETY: the mutex lets one thread at a time take a state out or put one back, and whoever took it has it alone.
+unsafe impl Sync for States {}
+
 /// A slot on the heap, zeroed.
+#[derive(Debug)]
 struct Slot {
     at: NonNull<u8>,
     layout: Layout,
@@ -59,7 +89,7 @@ impl Drop for Slot {
     }
 }
 
-/// The task that `F` is, or the panic that names the cure when it is none.
+/// The task or state constructor that `F` is, or the panic that names the cure when it is none.
 #[track_caller]
 fn task_of<F: 'static>(role: Role) -> &'static TaskEntry {
     match registry::entry_of::<F>(role) {
@@ -68,10 +98,80 @@ fn task_of<F: 'static>(role: Role) -> &'static TaskEntry {
     }
 }
 
+impl States {
+    fn lock(&self) -> MutexGuard<'_, Vec<WorkerState>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Inline {
     /// An inline executor.
     pub fn new() -> Inline {
         Inline::default()
+    }
+
+    /// An inline executor with a state that its tasks borrow, as [`PoolBuilder::state`](crate::PoolBuilder::state) has it.
+    ///
+    /// The state is made when a task first borrows it, and anew after a task panicked with it in its hands. Calls that run at
+    /// the same time, in several threads or one in the other, have a state each, as the workers of a pool have.
+    ///
+    /// ```
+    /// use offspring::{Executor, Inline, task};
+    ///
+    /// struct Counter(u64);
+    ///
+    /// #[task(state)]
+    /// fn counter(start: u64) -> Counter {
+    ///     Counter(start)
+    /// }
+    ///
+    /// #[task]
+    /// fn count(counter: &mut Counter, by: u64) -> u64 {
+    ///     counter.0 += by;
+    ///     counter.0
+    /// }
+    ///
+    /// let inline = Inline::with_state(counter, 100)?;
+    /// assert_eq!(inline.map(count, [1, 2])?, [101, 103]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::NotSendable`] when the input cannot be made into a message. A constructor that fails is told to each task
+    /// that borrows the state: [`TaskError::NoState`].
+    ///
+    /// # Panics
+    ///
+    /// If `constructor` is no function with `#[task(state)]`.
+    #[track_caller]
+    pub fn with_state<F, M, A>(_: F, input: A) -> Result<Inline, TaskError>
+    where
+        F: StateFn<M>,
+        F::State: Send,
+        A: Accept<M>,
+    {
+        let entry = task_of::<F>(Role::State);
+        let slot = Slot::new(entry.input());
+        let mut encoder = Encoder::new(Box::new(HeapSink::new()));
+        // SAFETY: a slot of the layout that the constructor's entry states; it and what the encoder spills are on the heap.
+        unsafe { input.write(&mut encoder, slot.at.as_ptr()) }.map_err(|error| TaskError::NotSendable {
+            context: TaskContext { task: entry.name().into(), item: None },
+            reason: error.to_string(),
+            kind: error.kind(),
+        })?;
+        Ok(Inline { maker: Some(Maker { entry, input: slot, _spilled: encoder }), states: States::default() })
+    }
+
+    /// A state that no other call has.
+    fn borrow_state(&self) -> WorkerState {
+        let idle = self.states.lock().pop();
+        idle.unwrap_or_else(|| match &self.maker {
+            // SAFETY: looked up as a state constructor, with an input that was encoded for it and that lives as long as all
+            // states, which never leave this executor.
+            Some(maker) => unsafe { WorkerState::made_by(maker.entry, maker.input.at.as_ptr(), Home::Inline) },
+            None => WorkerState::none(Home::Inline),
+        })
     }
 
     #[track_caller]
@@ -96,7 +196,7 @@ impl Inline {
         install_panic_hook(|_| ());
         let mut failed = None;
         let mut fault = |_: usize, fault: TaskFault| failed = Some(fault);
-        let mut state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut state = self.borrow_state();
         let mut run = RunCtx {
             inputs: input.at.as_ptr(),
             outputs: output.at.as_ptr(),
@@ -110,6 +210,9 @@ impl Inline {
         };
         // SAFETY: one input slot that this task's own type was encoded into, and one output slot of its layout.
         unsafe { entry.run(&mut run) };
+        if self.maker.is_some() {
+            self.states.lock().push(state);
+        }
         if let Some(fault) = failed {
             return Err(fault.into_error(context, std::process::id()));
         }

@@ -1,5 +1,6 @@
 //! The handle of one submitted call.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll, Waker};
@@ -17,16 +18,26 @@ use crate::task::{TaskContext, TaskError};
 /// Dropping the handle does not cancel the call, as long as the pool lives; its value is then thrown away.
 #[doc(alias = "AsyncResult")]
 #[doc(alias = "Future")]
-#[derive(Debug)]
 #[must_use = "the call runs anyway, but its value comes through this handle"]
 pub struct TaskHandle<R: Message>(State<R>);
 
-#[derive(Debug)]
 enum State<R: Message> {
     /// With the workers of a pool.
     Pooled { core: Arc<Core>, window: Window<R>, taken: bool, waker: Option<Arc<Mutex<Option<Waker>>>> },
     /// Over when it was handed out. `None`: taken.
     Over { context: TaskContext, result: Option<Result<R, TaskError>> },
+}
+
+/// Of any call: a result needs no `Debug` for that.
+impl<R: Message> fmt::Debug for TaskHandle<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (context, taken) = match &self.0 {
+            State::Pooled { window, taken, .. } => (&window.job().context(0), *taken),
+            State::Over { context, result } => (context, result.is_none()),
+        };
+        let mut out = f.debug_struct("TaskHandle");
+        out.field("task", &context.task).field("ready", &self.is_ready()).field("taken", &taken).finish_non_exhaustive()
+    }
 }
 
 impl<R: Message> TaskHandle<R> {

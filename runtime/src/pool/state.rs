@@ -9,7 +9,7 @@ use super::spill::Spill;
 use crate::ErrorKind;
 use crate::arena::{Arena, Block};
 use crate::message::Encoder;
-use crate::task::{Accept, Role, StateFn, TaskId, WorkerState, registry};
+use crate::task::{Accept, Home, Role, StateFn, TaskId, WorkerState, registry};
 
 /// A state constructor's input, in shared memory.
 #[derive(Debug)]
@@ -51,12 +51,14 @@ impl StateInput {
 
 /// What a worker makes its state of.
 pub(super) fn of_worker(arena: &'static Arena, control: &ControlView<'_>) -> WorkerState {
-    let Some(task) = control.control.state_task.load(Acquire).checked_sub(1) else { return WorkerState::none() };
-    let Ok(entry) = registry::get(TaskId::from_raw(task)) else { return WorkerState::none() };
+    let Some(task) = control.control.state_task.load(Acquire).checked_sub(1) else {
+        return WorkerState::none(Home::Pool);
+    };
+    let Ok(entry) = registry::get(TaskId::from_raw(task)) else { return WorkerState::none(Home::Pool) };
     let Some(input) = arena.at(control.control.state_input.load(Acquire), entry.input().size) else {
-        return WorkerState::none();
+        return WorkerState::none(Home::Pool);
     };
     // SAFETY: `announce` named a state constructor (`prepare` looked it up as one) and a slot that was encoded for it, in a
     // block that the pool's estate keeps until the last worker is gone.
-    unsafe { WorkerState::made_by(entry, input.as_ptr()) }
+    unsafe { WorkerState::made_by(entry, input.as_ptr(), Home::Pool) }
 }

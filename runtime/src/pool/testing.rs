@@ -13,7 +13,7 @@ use super::run::Worker;
 use super::window::{self, Plan, Window};
 use crate::arena::{Arena, Block, Owner};
 use crate::process::Death;
-use crate::task::{Role, TaskEntry, TaskFault, TaskFn, TaskSource, WorkerState, param, plain, registry};
+use crate::task::{Home, Role, TaskEntry, TaskFault, TaskFn, TaskSource, WorkerState, param, plain, registry};
 use crate::{ErrorKind, ExitStatus, Signal};
 
 /// Seeded mistakes of the pool's protocols, for `testing::select_mutant`.
@@ -92,7 +92,8 @@ impl Table {
     pub fn work(&self, arena: crate::testing::Arena, seat: usize) {
         let control = self.control();
         let arena = arena.inner();
-        let mut worker = Worker { arena, me: arena.me(), seat: &control.seats[seat], state: WorkerState::none() };
+        let mut worker =
+            Worker { arena, me: arena.me(), seat: &control.seats[seat], state: WorkerState::none(Home::Pool) };
         while let Some((seq, job)) = control.oldest() {
             worker.work_on(&control, seq, job).expect("a job that makes sense");
         }

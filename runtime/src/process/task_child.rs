@@ -8,7 +8,7 @@ use super::child::EXIT_NO_SETUP;
 use super::note;
 use super::task_block::TaskBlock;
 use crate::arena::{self, BlockId};
-use crate::task::{RunCtx, TaskFault, WorkerState, registry};
+use crate::task::{Home, RunCtx, TaskFault, WorkerState, registry};
 
 /// The exit code of a process whose task panicked: that of a program whose `main` did.
 const EXIT_PANICKED: i32 = 101;
@@ -40,7 +40,7 @@ pub(crate) fn main(boot: &Boot) -> i32 {
 fn run(block: TaskBlock) -> Option<TaskFault> {
     let entry = match registry::get(block.task()) {
         Ok(entry) => entry,
-        Err(error) => return Some(TaskFault::NoState { reason: error.to_string(), kind: error.kind() }),
+        Err(error) => return Some(TaskFault::NoTask { reason: error.to_string(), kind: error.kind() }),
     };
     let mut fault = None;
     let mut encoder = block.encoder();
@@ -51,7 +51,7 @@ fn run(block: TaskBlock) -> Option<TaskFault> {
         hi: 1,
         progress: &AtomicU64::new(0),
         encoder: &mut encoder,
-        state: &mut WorkerState::none(),
+        state: &mut WorkerState::none(Home::Process),
         fault: &mut |_, why| fault = Some(why),
         stop: &AtomicU32::new(0),
     };

@@ -30,7 +30,24 @@ impl std::fmt::Display for TaskContext {
 /// Why a task gave no value.
 ///
 /// A task's own `Result` is not one of these: it is the value.
-#[derive(Debug, Clone, thiserror::Error)]
+///
+/// ```
+/// use offspring::{Executor, Inline, task};
+///
+/// #[task]
+/// fn half(x: u64) -> u64 {
+///     assert!(x % 2 == 0, "{x} is odd");
+///     x / 2
+/// }
+///
+/// let halves = Inline::new().try_map(half, [4, 5])?;
+/// assert_eq!(halves[0], Ok(2));
+/// let error = halves[1].as_ref().unwrap_err();
+/// assert!(error.is_panicked());
+/// assert_eq!((error.item(), error.message()), (Some(1), Some("5 is odd")));
+/// # Ok::<(), offspring::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
     /// The task panicked.
@@ -101,6 +118,18 @@ pub enum TaskError {
         /// The finer kind: [`ErrorKind::Spawn`], [`ErrorKind::Limit`], [`ErrorKind::UnknownTask`] and the like.
         kind: ErrorKind,
     },
+    /// The task borrows a worker's state, and there is none for it: none was given, it is of another type, or it could not be
+    /// made.
+    #[error("{context}: {reason}")]
+    NoState {
+        /// Which task and item.
+        context: TaskContext,
+        /// Why not, and what to do.
+        reason: String,
+        /// The finer kind: [`ErrorKind::InvalidInput`] when there is none of this type, otherwise what became of its
+        /// constructor, such as [`ErrorKind::Panicked`] or [`ErrorKind::Failed`].
+        kind: ErrorKind,
+    },
     /// A wait with a timeout ended before the task did; the task goes on.
     #[error("{context} is not done after {waited:?}; it goes on")]
     Timeout {
@@ -125,7 +154,9 @@ impl TaskError {
             TaskError::WorkerDied { .. } => ErrorKind::WorkerDied,
             TaskError::TimedOut { .. } | TaskError::Timeout { .. } => ErrorKind::Timeout,
             TaskError::Cancelled { .. } => ErrorKind::Cancelled,
-            TaskError::NotSendable { kind, .. } | TaskError::NoWorker { kind, .. } => *kind,
+            TaskError::NotSendable { kind, .. }
+            | TaskError::NoWorker { kind, .. }
+            | TaskError::NoState { kind, .. } => *kind,
             TaskError::PoolClosed { .. } => ErrorKind::Closed,
             TaskError::Taken { .. } => ErrorKind::Taken,
         }
@@ -141,6 +172,7 @@ impl TaskError {
             | TaskError::NotSendable { context, .. }
             | TaskError::PoolClosed { context }
             | TaskError::NoWorker { context, .. }
+            | TaskError::NoState { context, .. }
             | TaskError::Timeout { context, .. }
             | TaskError::Taken { context } => context,
         }
@@ -176,11 +208,121 @@ impl TaskError {
         matches!(self, TaskError::Cancelled { .. })
     }
 
+    /// Could the input or the output not be made into a message, or not be read back?
+    pub fn is_not_sendable(&self) -> bool {
+        matches!(self, TaskError::NotSendable { .. })
+    }
+
+    /// Was the pool closed or terminated?
+    pub fn is_pool_closed(&self) -> bool {
+        matches!(self, TaskError::PoolClosed { .. })
+    }
+
+    /// Could no worker be started?
+    pub fn is_no_worker(&self) -> bool {
+        matches!(self, TaskError::NoWorker { .. })
+    }
+
+    /// Is there no worker's state for the task to borrow?
+    pub fn is_no_state(&self) -> bool {
+        matches!(self, TaskError::NoState { .. })
+    }
+
+    /// Did a wait end before the task did?
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, TaskError::Timeout { .. })
+    }
+
+    /// Was the value already taken from this handle?
+    pub fn is_taken(&self) -> bool {
+        matches!(self, TaskError::Taken { .. })
+    }
+
+    /// The panic's message, where a panic is the reason.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            TaskError::Panicked { message, .. } => Some(message),
+            _ => None,
+        }
+    }
+
+    /// `file:line:column` of the panic, where a panic is the reason.
+    pub fn location(&self) -> Option<&str> {
+        match self {
+            TaskError::Panicked { location, .. } => Some(location),
+            _ => None,
+        }
+    }
+
+    /// The process that ran the task, where it panicked or the process ended.
+    pub fn worker(&self) -> Option<u32> {
+        match self {
+            TaskError::Panicked { worker, .. } | TaskError::WorkerDied { worker, .. } => Some(*worker),
+            _ => None,
+        }
+    }
+
+    /// How often the task was tried, where its process ended each time.
+    pub fn tries(&self) -> Option<u32> {
+        match self {
+            TaskError::WorkerDied { tries, .. } => Some(*tries),
+            _ => None,
+        }
+    }
+
     /// How the process ended, where that is the reason.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         match self {
             TaskError::WorkerDied { status, .. } => Some(*status),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variant_has_its_own_predicate() {
+        let context = TaskContext { task: "task".into(), item: Some(3) };
+        let (reason, kind, wait) = (|| "why".to_owned(), ErrorKind::InvalidInput, Duration::ZERO);
+        let status = ExitStatus::Exited(3);
+        let (message, location) = ("m".to_owned(), "l".to_owned());
+        let errors = [
+            TaskError::Panicked { context: context.clone(), message, location, worker: 7, backtrace: None },
+            TaskError::WorkerDied { context: context.clone(), status, worker: 8, tries: 2, note: None },
+            TaskError::TimedOut { context: context.clone(), limit: wait },
+            TaskError::Cancelled { context: context.clone() },
+            TaskError::NotSendable { context: context.clone(), reason: reason(), kind },
+            TaskError::PoolClosed { context: context.clone() },
+            TaskError::NoWorker { context: context.clone(), reason: reason(), kind },
+            TaskError::NoState { context: context.clone(), reason: reason(), kind },
+            TaskError::Timeout { context: context.clone(), waited: wait },
+            TaskError::Taken { context },
+        ];
+        let predicates: [fn(&TaskError) -> bool; 10] = [
+            TaskError::is_panicked,
+            TaskError::is_worker_died,
+            TaskError::is_timed_out,
+            TaskError::is_cancelled,
+            TaskError::is_not_sendable,
+            TaskError::is_pool_closed,
+            TaskError::is_no_worker,
+            TaskError::is_no_state,
+            TaskError::is_timeout,
+            TaskError::is_taken,
+        ];
+        for (at, error) in errors.iter().enumerate() {
+            let holds: Vec<usize> = (0..predicates.len()).filter(|&other| predicates[other](error)).collect();
+            assert_eq!((holds, error.item()), (vec![at], Some(3)), "{error:?}");
+            assert_eq!(*error, error.clone());
+        }
+        let facts = |error: &TaskError| {
+            (error.message().is_some(), error.location().is_some(), error.worker(), error.tries(), error.exit_status())
+        };
+        assert_eq!(facts(&errors[0]), (true, true, Some(7), None, None));
+        assert_eq!(facts(&errors[1]), (false, false, Some(8), Some(2), Some(status)));
+        assert_eq!(facts(&errors[2]), (false, false, None, None, None));
     }
 }

@@ -9,7 +9,8 @@ use offspring_macros::message;
 /// Any error, by `?`, as a task's result: its text, its causes, its type and where it was turned into this.
 ///
 /// Errors of most crates are no messages, as they hold handles or trait objects. A `Failure` is what remains of one when
-/// it leaves its process. It is no [`std::error::Error`] itself, which is what makes `?` work for all of them.
+/// it leaves its process. It is no [`std::error::Error`] itself, which is what makes `?` work for all of them. It becomes one
+/// by `?` in a function that returns `Box<dyn Error>`.
 ///
 /// `{}` shows the error, `{:#}` its causes too, on one line; `{:?}` shows them line by line.
 ///
@@ -95,6 +96,53 @@ impl<E: StdError + 'static> From<E> for Failure {
     }
 }
 
+/// A failure as a [`std::error::Error`]: shown as the failure is, its causes as its sources.
+struct Boxed {
+    failure: Failure,
+    cause: Option<Box<Cause>>,
+}
+
+/// A cause of a failure that was boxed.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct Cause {
+    text: String,
+    #[source]
+    cause: Option<Box<Cause>>,
+}
+
+impl fmt::Debug for Boxed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.failure, f)
+    }
+}
+
+impl fmt::Display for Boxed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.failure, f)
+    }
+}
+
+impl StdError for Boxed {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause.as_deref().map(|cause| cause as &(dyn StdError + 'static))
+    }
+}
+
+impl From<Failure> for Box<dyn StdError + Send + Sync> {
+    fn from(failure: Failure) -> Self {
+        let causes = failure.chain.iter().skip(1).rev();
+        let cause = causes.fold(None, |cause, text| Some(Box::new(Cause { text: text.clone(), cause })));
+        Box::new(Boxed { failure, cause })
+    }
+}
+
+impl From<Failure> for Box<dyn StdError> {
+    fn from(failure: Failure) -> Self {
+        Box::<dyn StdError + Send + Sync>::from(failure)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if f.alternate() {
@@ -138,5 +186,24 @@ mod tests {
         assert!(failure.type_name().ends_with("Outer"));
         assert!(format!("{failure:?}").contains("Caused by:\n    invalid digit"));
         Ok(())
+    }
+
+    #[test]
+    fn a_boxed_one_is_shown_as_before_and_has_its_causes() {
+        fn shared() -> Result<u64, Box<dyn StdError + Send + Sync>> {
+            Ok(load()?)
+        }
+        fn local() -> Result<u64, Box<dyn StdError>> {
+            Ok(load().map_err(|failure| failure.context("at start"))?)
+        }
+        for (error, causes) in [(shared().err().map(|error| error as Box<dyn StdError>), 1), (local().err(), 2)] {
+            let error = error.expect("it fails");
+            assert!(format!("{error:#}").ends_with("cannot load: invalid digit found in string"));
+            assert!(format!("{error:?}").contains("Caused by:"));
+            let chain: Vec<String> =
+                std::iter::successors(error.source(), |&error| error.source()).map(ToString::to_string).collect();
+            assert_eq!(chain.len(), causes);
+            assert_eq!(chain.last().map(String::as_str), Some("invalid digit found in string"));
+        }
     }
 }

@@ -24,6 +24,13 @@ pub enum TaskFault {
         /// The finer kind.
         kind: ErrorKind,
     },
+    /// The process has no such task.
+    NoTask {
+        /// Why not, and what to do.
+        reason: String,
+        /// The finer kind.
+        kind: ErrorKind,
+    },
 }
 
 impl From<EncodeError> for TaskFault {
@@ -38,17 +45,22 @@ impl From<DecodeError> for TaskFault {
     }
 }
 
-/// The kinds that cross: their numbers are part of no file, only of one build.
-const KINDS: [ErrorKind; 8] = [
-    ErrorKind::NotSendable,
-    ErrorKind::OutOfMemory,
-    ErrorKind::InvalidData,
-    ErrorKind::InvalidInput,
-    ErrorKind::Limit,
-    ErrorKind::Spawn,
-    ErrorKind::Panicked,
-    ErrorKind::Io,
-];
+/// All kinds, as any may cross. Their numbers are part of no file, only of one build.
+macro_rules! kinds {
+    ($($kind:ident)*) => {
+        const KINDS: &[ErrorKind] = &[$(ErrorKind::$kind),*];
+
+        /// The kind's number. A kind that is not listed does not compile.
+        const fn number(kind: ErrorKind) -> u8 {
+            match kind {
+                $(ErrorKind::$kind => ErrorKind::$kind as u8,)*
+            }
+        }
+    };
+}
+
+kinds!(Panicked Failed WorkerDied Timeout Cancelled NotSendable Closed Full Empty Taken OutOfMemory Limit UnknownTask
+    DuplicateTask InvalidInput InvalidData Spawn Unsupported Io);
 
 impl TaskFault {
     /// The fault as the error of an item.
@@ -58,7 +70,8 @@ impl TaskFault {
                 TaskError::Panicked { context, message, location, worker, backtrace }
             }
             TaskFault::NotSendable { reason, kind } => TaskError::NotSendable { context, reason, kind },
-            TaskFault::NoState { reason, kind } => TaskError::NoWorker { context, reason, kind },
+            TaskFault::NoState { reason, kind } => TaskError::NoState { context, reason, kind },
+            TaskFault::NoTask { reason, kind } => TaskError::NoWorker { context, reason, kind },
         }
     }
 
@@ -69,7 +82,6 @@ impl TaskFault {
             bytes.extend((text.len() as u64).to_le_bytes());
             bytes.extend(text.as_bytes());
         };
-        let number = |kind: &ErrorKind| KINDS.iter().position(|known| known == kind).unwrap_or(0) as u8;
         match self {
             TaskFault::Panicked(PanicRecord { message, location, backtrace }) => {
                 bytes.extend([0, u8::from(backtrace.is_some())]);
@@ -78,11 +90,15 @@ impl TaskFault {
                 text(&mut bytes, backtrace.as_deref().unwrap_or_default());
             }
             TaskFault::NotSendable { reason, kind } => {
-                bytes.extend([1, number(kind)]);
+                bytes.extend([1, number(*kind)]);
                 text(&mut bytes, reason);
             }
             TaskFault::NoState { reason, kind } => {
-                bytes.extend([2, number(kind)]);
+                bytes.extend([2, number(*kind)]);
+                text(&mut bytes, reason);
+            }
+            TaskFault::NoTask { reason, kind } => {
+                bytes.extend([3, number(*kind)]);
                 text(&mut bytes, reason);
             }
         }
@@ -100,13 +116,14 @@ impl TaskFault {
             rest = tail;
             String::from_utf8_lossy(text).into_owned()
         };
-        let kind = KINDS.get(usize::from(detail)).copied().unwrap_or(ErrorKind::NotSendable);
+        let kind = KINDS.iter().copied().find(|kind| number(*kind) == detail).unwrap_or(ErrorKind::NotSendable);
         match tag {
             Some(0) => {
                 let (message, location, backtrace) = (text(), text(), text());
                 TaskFault::Panicked(PanicRecord { message, location, backtrace: (detail == 1).then_some(backtrace) })
             }
             Some(2) => TaskFault::NoState { reason: text(), kind },
+            Some(3) => TaskFault::NoTask { reason: text(), kind },
             _ => TaskFault::NotSendable { reason: text(), kind },
         }
     }
@@ -127,6 +144,23 @@ mod tests {
         ];
         for fault in faults {
             assert_eq!(TaskFault::decode(&fault.encode()), fault);
+        }
+    }
+
+    #[test]
+    fn every_kind_comes_back_as_it_was() {
+        for &kind in KINDS {
+            let reason = String::from("why");
+            for fault in [
+                TaskFault::NotSendable { reason: reason.clone(), kind },
+                TaskFault::NoState { reason: reason.clone(), kind },
+                TaskFault::NoTask { reason: reason.clone(), kind },
+            ] {
+                let back = TaskFault::decode(&fault.encode());
+                assert_eq!(back, fault);
+                let context = TaskContext { task: "task".into(), item: None };
+                assert_eq!(back.into_error(context, 1).kind(), kind);
+            }
         }
     }
 

@@ -31,4 +31,4 @@ pub use param::{
 };
 pub use registry::{TaskId, TaskInfo, tasks};
 pub use run::{Fallibly, Made, Plainly, RunCtx, SlotLayout, constructor, plain, state, with_state};
-pub use state::WorkerState;
+pub use state::{Home, WorkerState};

@@ -211,7 +211,7 @@ unsafe fn construct<A, S: 'static>(
     match panic::catch(|| call(input, &mut Decoder::new())) {
         Ok(Ok(Ok(state))) => cx.state.set(state),
         Ok(Ok(Err(reason))) => {
-            (cx.fault)(cx.lo, TaskFault::NoState { reason, kind: crate::ErrorKind::Spawn });
+            (cx.fault)(cx.lo, TaskFault::NoState { reason, kind: crate::ErrorKind::Failed });
         }
         Ok(Err(error)) => (cx.fault)(cx.lo, error.into()),
         Err(record) => (cx.fault)(cx.lo, TaskFault::Panicked(record)),

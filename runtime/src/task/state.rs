@@ -11,13 +11,38 @@ use super::run::RunCtx;
 use crate::ErrorKind;
 use crate::message::{Encoder, HeapSink};
 
+/// Who runs the tasks: it decides what is to be done where a state is missing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Home {
+    /// A pool's worker.
+    #[default]
+    Pool,
+    /// The calling process, by [`Inline`](crate::Inline).
+    Inline,
+    /// A process of one task.
+    Process,
+}
+
+impl Home {
+    /// What to do about a missing state.
+    fn cure(self) -> &'static str {
+        match self {
+            Home::Pool => "give the pool one with `Pool::builder().state(constructor, input)`",
+            Home::Inline => "give the executor one with `Inline::with_state(constructor, input)`",
+            Home::Process => {
+                "a process of one task has none: run the task in a pool, with `Pool::builder().state(constructor, input)`"
+            }
+        }
+    }
+}
+
 /// The state that this worker's tasks borrow.
 ///
 /// It is made when a task first asks for it, and again after a task panicked with it in its hands.
-#[derive(Default)]
 pub struct WorkerState {
     made: Option<Made>,
     maker: Option<Maker>,
+    home: Home,
 }
 
 struct Made {
@@ -42,16 +67,16 @@ impl fmt::Debug for WorkerState {
 
 impl WorkerState {
     /// No state: tasks that borrow one are refused.
-    pub fn none() -> Self {
-        Self::default()
+    pub fn none(home: Home) -> Self {
+        WorkerState { made: None, maker: None, home }
     }
 
     /// State that `entry`, a `#[task(state)]` function, makes of the input slot at `input`.
     ///
     /// # Safety
     /// `entry` has the role of a state constructor. `input` is a valid input slot of it, and stays so, with its data, as long as the state is in use.
-    pub unsafe fn made_by(entry: &'static TaskEntry, input: *const u8) -> Self {
-        WorkerState { made: None, maker: Some(Maker { entry, input }) }
+    pub unsafe fn made_by(entry: &'static TaskEntry, input: *const u8, home: Home) -> Self {
+        WorkerState { made: None, maker: Some(Maker { entry, input }), home }
     }
 
     /// Makes the state now, if it is not there yet.
@@ -61,8 +86,7 @@ impl WorkerState {
     pub fn prepare(&mut self) -> Result<(), TaskFault> {
         if self.made.is_none() {
             let maker = self.maker.ok_or_else(|| TaskFault::NoState {
-                reason: "there is no worker state; give the pool one with `Pool::builder().state(constructor, input)`"
-                    .to_owned(),
+                reason: format!("there is no worker state; {}", self.home.cure()),
                 kind: ErrorKind::InvalidInput,
             })?;
             self.made = Some(maker.make()?);
@@ -79,9 +103,9 @@ impl WorkerState {
         };
         value.ok_or_else(|| TaskFault::NoState {
             reason: format!(
-                "the task borrows a worker state of type `{}`, but the pool's is `{have}`; give the pool that one with \
-                 `Pool::builder().state(constructor, input)`",
-                type_name::<S>()
+                "the task borrows a worker state of type `{}`, but this one is `{have}`; {} that makes it",
+                type_name::<S>(),
+                self.home.cure()
             ),
             kind: ErrorKind::InvalidInput,
         })
@@ -103,7 +127,7 @@ impl WorkerState {
 impl Maker {
     fn make(self) -> Result<Made, TaskFault> {
         let name = self.entry.name();
-        let (mut fault, mut state) = (None, WorkerState::none());
+        let (mut fault, mut state) = (None, WorkerState::none(Home::default()));
         let mut encoder = Encoder::new(Box::new(HeapSink::new()));
         let mut cx = RunCtx {
             inputs: self.input,

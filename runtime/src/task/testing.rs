@@ -5,7 +5,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use super::{Accept, Role, RunCtx, SlotLayout, TaskEntry, TaskFault, TaskFn, WorkerState, registry};
+use super::{Accept, Home, Role, RunCtx, SlotLayout, TaskEntry, TaskFault, TaskFn, WorkerState, registry};
 use crate::message::{Decoder, Encoder, HeapSink, Message};
 
 /// Input and output slots of a number of items.
@@ -86,7 +86,7 @@ impl Bench {
             hi: self.items,
             progress: &self.progress,
             encoder: &mut self.encoder,
-            state: &mut WorkerState::none(),
+            state: &mut WorkerState::none(Home::default()),
             fault: &mut |_, _: TaskFault| faults += 1,
             stop: &self.stop,
         };

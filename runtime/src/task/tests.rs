@@ -78,7 +78,7 @@ fn run<F: TaskFn<M>, M, A: Accept<M>>(
 }
 
 fn stateless<F: TaskFn<M>, M, A: Accept<M>>(task: F, items: Vec<A>, range: (usize, usize)) -> Ran<F::Output> {
-    run(task, items, range, &mut WorkerState::none(), &AtomicU32::new(0))
+    run(task, items, range, &mut WorkerState::none(Home::default()), &AtomicU32::new(0))
 }
 
 #[task(crate = crate)]
@@ -115,7 +115,7 @@ fn stops_after_two(x: u32) -> u32 {
 fn a_stop_ends_the_run_after_the_current_item() {
     let stop: &'static AtomicU32 = Box::leak(Box::new(AtomicU32::new(0)));
     STOP.set(Some(stop));
-    let ran = run(stops_after_two, vec![1, 2, 3], (0, 3), &mut WorkerState::none(), stop);
+    let ran = run(stops_after_two, vec![1, 2, 3], (0, 3), &mut WorkerState::none(Home::default()), stop);
     assert_eq!(ran, Ran { results: vec![Some(1), Some(2), None], faults: vec![], progress: 2 << 1 });
 }
 
@@ -162,7 +162,7 @@ fn wants_another(state: &mut String) -> usize {
 fn counter_state(start: u32) -> (WorkerState, Box<u64>) {
     let slot = Box::new(u64::from(start));
     // SAFETY: a `u32` in a slot of eight bytes (the archived form is little-endian), kept by the caller.
-    (unsafe { WorkerState::made_by(maker(counter), (&raw const *slot).cast()) }, slot)
+    (unsafe { WorkerState::made_by(maker(counter), (&raw const *slot).cast(), Home::Pool) }, slot)
 }
 
 #[test]
@@ -186,13 +186,14 @@ fn reason<R>(ran: &Ran<R>) -> (&str, ErrorKind) {
 #[test]
 fn missing_failing_and_mismatched_states_are_said_for_each_item() {
     let stop = AtomicU32::new(0);
-    let ran = run(count, vec![false, false], (0, 2), &mut WorkerState::none(), &stop);
+    let ran = run(count, vec![false, false], (0, 2), &mut WorkerState::none(Home::default()), &stop);
     assert_eq!((ran.faults.len(), ran.progress), (2, 2 << 1));
     assert!(reason(&ran).0.contains("Pool::builder().state("), "{:?}", ran.faults);
 
     let (mut state, _slot) = counter_state(13);
     let ran = run(count, vec![false], (0, 1), &mut state, &stop);
     assert!(reason(&ran).0.ends_with("counter` failed: unlucky"), "{:?}", ran.faults);
+    assert_eq!(reason(&ran).1, ErrorKind::Failed);
 
     let (mut state, _slot) = counter_state(14);
     let ran = run(count, vec![false], (0, 1), &mut state, &stop);
