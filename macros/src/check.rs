@@ -5,7 +5,7 @@ use syn::spanned::Spanned;
 use syn::{Error, FnArg, GenericParam, Pat, Result, ReturnType, Safety, Signature, Type};
 
 use crate::options::TaskOptions;
-use crate::signature::lifetime;
+use crate::signature::{lifetime, mentioned};
 
 /// The most parameters a task may have beside its state.
 pub(crate) const MOST: usize = 8;
@@ -31,6 +31,13 @@ pub(crate) fn signature(signature: &Signature, options: &TaskOptions, in_impl: b
     generics(signature, options)?;
     for (index, input) in signature.inputs.iter().enumerate() {
         parameter(index, input, options, in_impl)?;
+    }
+    // Of an associated function that does not name `Self`, nothing here tells where it stands.
+    if !in_impl && let Some(own) = mentioned(signature.to_token_stream(), "Self") {
+        return refuse(
+            &own,
+            "an associated function becomes a task with its `impl` block: put `#[task]` above the `impl`",
+        );
     }
     if signature.inputs.len() - usize::from(has_state(signature, options)) > MOST {
         let extra = signature.inputs.iter().nth(MOST).map(ToTokens::to_token_stream);
@@ -215,7 +222,7 @@ fn result(ty: &Type, options: &TaskOptions) -> Result<()> {
 
 /// Does this pattern bind `name`?
 pub(crate) fn binds(pattern: &Pat, name: &syn::Ident) -> bool {
-    crate::signature::mentions(pattern.to_token_stream(), name)
+    mentioned(pattern.to_token_stream(), &name.to_string()).is_some()
 }
 
 /// The span of a signature's result.

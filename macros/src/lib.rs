@@ -94,7 +94,7 @@ use quote::quote;
 ///
 /// # Options
 /// - `name = "..."`: the name in errors and in `offspring::tasks()`, instead of `module::path::function`.
-/// - `version = 2`: shown by `offspring::tasks()`, and part of what a journal compares.
+/// - `version = 2`: shown by `offspring::tasks()`.
 /// - `crate = path`: where `offspring` is, if it is re-exported by another crate.
 #[proc_macro_attribute]
 pub fn task(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {

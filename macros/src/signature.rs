@@ -110,12 +110,12 @@ pub(crate) fn at(span: proc_macro2::Span, tokens: &impl ToTokens) -> TokenStream
     moved.collect()
 }
 
-/// Does this identifier occur in the tokens?
-pub(crate) fn mentions(tokens: TokenStream, name: &Ident) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident == *name,
-        TokenTree::Group(group) => mentions(group.stream(), name),
-        _ => false,
+/// Where this identifier occurs first in the tokens.
+pub(crate) fn mentioned(tokens: TokenStream, name: &str) -> Option<Ident> {
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Ident(ident) => (ident == name).then_some(ident),
+        TokenTree::Group(group) => mentioned(group.stream(), name),
+        _ => None,
     })
 }
 

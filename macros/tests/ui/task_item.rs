@@ -56,4 +56,11 @@ fn no_list<T>(_: T) {}
 #[task(instantiate())]
 fn empty_list<T>(_: T) {}
 
+impl Empty {
+    #[task]
+    fn associated(x: u64) -> Option<Self> {
+        (x > 0).then_some(Empty)
+    }
+}
+
 fn main() {}
