@@ -40,6 +40,7 @@ else
 fi
 row "in a shared library, with init" $'main\n9' cargo run --quiet --package uses_shared
 row "in a shared library, without" $'main\n*offspring::init()*' cargo run --quiet --package uses_shared -- refused
+row "in a shared library, with init too late" $'main\n*offspring::init()*before any thread*' cargo run --quiet --package uses_shared -- late
 row "release" "$once" cargo run --quiet --release
 row "bench" "$once" cargo bench --quiet --bench bench
 

@@ -6,9 +6,14 @@ fn square(x: u64) -> u64 {
 }
 
 fn main() {
-    let refused = std::env::args().nth(1).as_deref() == Some("refused");
-    if !refused {
-        offspring::init();
+    match std::env::args().nth(1).as_deref() {
+        Some("refused") => {}
+        // Called too late: not even a child may touch its environment now.
+        Some("late") => {
+            std::thread::spawn(|| std::thread::sleep(std::time::Duration::from_secs(60)));
+            offspring::init();
+        }
+        _ => offspring::init(),
     }
     println!("main");
     match offspring::spawn(square, 3) {
