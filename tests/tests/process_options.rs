@@ -1,4 +1,5 @@
 //! What a child can be given: environment, directory, streams, priority, CPUs, limits.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what children write is what is tested")]
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicI32, Ordering};
