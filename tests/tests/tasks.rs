@@ -1,6 +1,15 @@
 //! Parameters, results, state, methods and generics of tasks, through the inline executor: every executor encodes and runs
 //! them the same way.
 #![allow(missing_docs)]
+// The point is to write tasks in every way that users write them.
+#![allow(
+    clippy::too_many_arguments,
+    clippy::needless_borrows_for_generic_args,
+    clippy::needless_lifetimes,
+    clippy::type_complexity,
+    clippy::single_component_path_imports,
+    unreachable_pub
+)]
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

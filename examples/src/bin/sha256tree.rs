@@ -102,7 +102,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
                 let path: Option<PathBuf> = under_way.borrow_mut().pop_front();
                 let Some(path) = path else {
                     // About no file: the pool cannot go on.
-                    outcome?;
+                    drop(outcome?);
                     continue;
                 };
                 match outcome {

@@ -189,7 +189,7 @@ impl Count {
         for (index, outcome) in self.pool.imap_unordered(count_files, batches) {
             let Some(paths) = under_way.borrow_mut().remove(&index) else {
                 // About no item: the pool cannot go on. So below.
-                outcome?;
+                drop(outcome?);
                 continue;
             };
             self.progress.advance(paths.len() as u64, found.get());
@@ -218,7 +218,7 @@ impl Count {
         for (piece, outcome) in self.pool.imap_unordered(is_utf8, files.iter().flat_map(Large::pieces)) {
             self.progress.message("checking large files");
             let Some(&owner) = owners.get(piece) else {
-                outcome?;
+                drop(outcome?);
                 continue;
             };
             let verdict = &mut verdicts[owner];
@@ -245,7 +245,7 @@ impl Count {
         for (piece, outcome) in self.pool.imap_unordered(count_piece, files.iter().flat_map(Large::pieces)) {
             self.progress.message("counting large files");
             let Some(&owner) = owners.get(piece) else {
-                outcome?;
+                drop(outcome?);
                 continue;
             };
             match flatten(outcome) {

@@ -154,6 +154,7 @@ impl Counter {
 }
 
 #[task(crate = crate)]
+#[expect(clippy::ptr_arg, reason = "the state's type, not what it derefs to")]
 fn wants_another(state: &mut String) -> usize {
     state.len()
 }
