@@ -33,6 +33,7 @@ const READS: &[&str] = &[
     "liveness::is_alive",
     "liveness::liveness_holder",
     "mod::at",
+    "mod::budget",
     "mod::check",
     "mod::fds",
     "mod::is_here",
