@@ -195,6 +195,8 @@ impl Pool {
     }
 
     /// As [`imap`](Self::imap), but results come as they are done, each with its item's index.
+    ///
+    /// When the pool is terminated or cannot start workers, one last error comes, with the index that the next item would have had.
     #[doc(alias = "as_completed")]
     #[track_caller]
     pub fn imap_unordered<F, M, I>(&self, task: F, items: I) -> ImapUnordered<F, M, I::IntoIter>
