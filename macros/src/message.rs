@@ -275,12 +275,12 @@ impl<'a> Form<'a> {
             {
                 #[inline]
                 unsafe fn feed(
-                    self,
+                    &self,
                     encoder: &mut #private::Encoder,
                     slot: *mut u8,
                 ) -> #result<(), #private::EncodeError> {
                     // SAFETY: passed on to the caller.
-                    unsafe { encoder.put(&self, slot) }
+                    unsafe { encoder.put(self, slot) }
                 }
             }
         }

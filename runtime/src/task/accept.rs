@@ -33,12 +33,12 @@ use crate::message::{
     note = "an item is the value itself for one parameter, a tuple for several, `()` for none"
 )]
 pub trait Accept<M> {
-    /// Writes the item into the task's input slot.
+    /// Writes the item into the task's input slot. By reference: a journal needs its bytes before it is sent.
     ///
     /// # Safety
     /// As for [`Encoder::put`], with `slot` being one of the task's input slots.
     #[doc(hidden)]
-    unsafe fn write(self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError>;
+    unsafe fn write(&self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError>;
 }
 
 /// A value that can be written for a parameter of type `A`.
@@ -52,7 +52,7 @@ pub trait Feed<Way, A> {
     /// # Safety
     /// As for [`Encoder::put`].
     #[doc(hidden)]
-    unsafe fn feed(self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError>;
+    unsafe fn feed(&self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError>;
 }
 
 macro_rules! feed {
@@ -60,7 +60,7 @@ macro_rules! feed {
         #[diagnostic::do_not_recommend]
         impl<$($generics)*> Feed<$way, $param> for $from {
             #[inline(always)]
-            unsafe fn feed(self, $encoder: &mut Encoder, $slot: *mut u8) -> Result<(), EncodeError> {
+            unsafe fn feed(&self, $encoder: &mut Encoder, $slot: *mut u8) -> Result<(), EncodeError> {
                 let $this = self;
                 // SAFETY: passed on to the caller.
                 unsafe { $write }
@@ -110,11 +110,11 @@ unsafe fn put_os_str(name: &OsStr, encoder: &mut Encoder, slot: *mut u8) -> Resu
 }
 
 feed! {
-    [T: Message] T => ByValue, T: |this, encoder, slot| encoder.put(&this, slot);
-    [T: Message] &T => ByValue, T: |this, encoder, slot| encoder.put(this, slot);
-    ['r, T: Message] T => ByLending, &'r T: |this, encoder, slot| encoder.put(&this, slot);
-    ['r, T: Message] &T => ByLending, &'r T: |this, encoder, slot| encoder.put(this, slot);
-    ['r, T: Message<Archived = B>, B: InPlace] &T => InArchive, &'r B: |this, encoder, slot| encoder.put(this, slot);
+    [T: Message] T => ByValue, T: |this, encoder, slot| encoder.put(this, slot);
+    [T: Message] &T => ByValue, T: |this, encoder, slot| encoder.put(*this, slot);
+    ['r, T: Message] T => ByLending, &'r T: |this, encoder, slot| encoder.put(this, slot);
+    ['r, T: Message] &T => ByLending, &'r T: |this, encoder, slot| encoder.put(*this, slot);
+    ['r, T: Message<Archived = B>, B: InPlace] &T => InArchive, &'r B: |this, encoder, slot| encoder.put(*this, slot);
 }
 
 // Values for `&Archived<T>`, type by type (`#[message]` does it for its own): a rule for all `T: Message` would overlap
@@ -124,9 +124,9 @@ macro_rules! archived {
         #[diagnostic::do_not_recommend]
         impl<'r, $($generics)*> Feed<InArchive, &'r <$type as Message>::Archived> for $type {
             #[inline(always)]
-            unsafe fn feed(self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
+            unsafe fn feed(&self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
                 // SAFETY: passed on to the caller.
-                unsafe { encoder.put(&self, slot) }
+                unsafe { encoder.put(self, slot) }
             }
         }
     )*};
@@ -162,7 +162,7 @@ macro_rules! feeds {
         #[diagnostic::do_not_recommend]
         impl<$($generics)*> Feed<$way, $param> for $from {
             #[inline(always)]
-            unsafe fn feed(self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
+            unsafe fn feed(&self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
                 // SAFETY: passed on to the caller.
                 unsafe { $put(self.as_ref(), encoder, slot) }
             }
@@ -192,7 +192,7 @@ macro_rules! slices {
         #[diagnostic::do_not_recommend]
         impl<$($generics)*> Feed<$way, $param> for $from {
             #[inline(always)]
-            unsafe fn feed(self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
+            unsafe fn feed(&self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
                 // SAFETY: passed on to the caller.
                 unsafe { put_slice(&self[..], encoder, slot) }
             }
@@ -218,7 +218,7 @@ slices! {
 #[diagnostic::do_not_recommend]
 impl<S> Accept<Call<S, ()>> for () {
     #[inline(always)]
-    unsafe fn write(self, _: &mut Encoder, _: *mut u8) -> Result<(), EncodeError> {
+    unsafe fn write(&self, _: &mut Encoder, _: *mut u8) -> Result<(), EncodeError> {
         Ok(())
     }
 }
@@ -226,7 +226,7 @@ impl<S> Accept<Call<S, ()>> for () {
 #[diagnostic::do_not_recommend]
 impl<X: Feed<W, A>, S, W, A: Param<W>> Accept<Call<S, (By<W, A>,)>> for X {
     #[inline(always)]
-    unsafe fn write(self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
+    unsafe fn write(&self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
         // SAFETY: passed on to the caller; a slot of one parameter is the parameter's.
         unsafe { self.feed(encoder, slot) }
     }
@@ -238,7 +238,7 @@ macro_rules! several {
         #[diagnostic::do_not_recommend]
         impl<S, $($x: Feed<$w, $a>, $w, $a: Param<$w>),*> Accept<Call<S, ($(By<$w, $a>,)*)>> for ($($x,)*) {
             #[inline(always)]
-            unsafe fn write(self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
+            unsafe fn write(&self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
                 let slots = slot.cast::<rkyv::tuple::$slots<$(<$a::Kind as Kind>::Slot),*>>();
                 // SAFETY: passed on to the caller; the slot of several parameters is that tuple.
                 unsafe { $(self.$index.feed(encoder, (&raw mut (*slots).$index).cast())?;)* }
@@ -252,10 +252,11 @@ macro_rules! several {
             $(&'x $x: Feed<$w, $a>,)*
         {
             #[inline(always)]
-            unsafe fn write(self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
+            unsafe fn write(&self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
+                let this: &'x ($($x,)*) = self;
                 let slots = slot.cast::<rkyv::tuple::$slots<$(<$a::Kind as Kind>::Slot),*>>();
                 // SAFETY: passed on to the caller; the slot of several parameters is that tuple.
-                unsafe { $((&self.$index).feed(encoder, (&raw mut (*slots).$index).cast())?;)* }
+                unsafe { $((&this.$index).feed(encoder, (&raw mut (*slots).$index).cast())?;)* }
                 Ok(())
             }
         }
