@@ -1,13 +1,14 @@
 //! The attributes of `offspring`: see the crate `offspring`, which re-exports them.
 //!
-//! `options.rs` reads the attributes' arguments, `item.rs` the items, `check.rs` refuses what cannot work, `task.rs` and
-//! `message.rs` generate. Every refusal is a sentence with the way out, on the smallest span, and comes with the
+//! `options.rs` reads the attributes' arguments, `item.rs` the items, `check.rs` refuses what cannot work, `task.rs`,
+//! `message.rs` and `plain.rs` generate. Every refusal is a sentence with the way out, on the smallest span, and comes with the
 //! untouched item: one mistake is one error.
 
 mod check;
 mod item;
 mod message;
 mod options;
+mod plain;
 mod signature;
 mod task;
 
@@ -125,7 +126,33 @@ pub fn task(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -
 /// }
 /// ```
 ///
+/// # Plain types
+/// `#[message(plain)]` says that a struct is nothing but numbers, so that it may lie in shared memory and be changed there:
+/// the `T` of `Mutex<T>`, `RwLock<T>`, `Array<T>`. It makes the type [`Plain`](https://docs.rs/offspring/latest/offspring/trait.Plain.html).
+/// All fields are plain, it is `Copy`, and `repr(C)` or `repr(transparent)`. A plain type is its own archived form, and
+/// slices of it are read in place by a parameter `&[T]`.
+///
+/// ```
+/// use offspring::{message, task};
+///
+/// #[message(plain)]
+/// #[derive(Clone, Copy, Debug, PartialEq)]
+/// #[repr(C)]
+/// struct Account {
+///     owner: u32,
+///     cents: i64,
+/// }
+///
+/// #[task]
+/// fn total(accounts: &[Account]) -> i64 {
+///     accounts.iter().map(|account| account.cents).sum()
+/// }
+///
+/// assert_eq!(total(&[Account { owner: 7, cents: 250 }; 2]), 500);
+/// ```
+///
 /// # Options
+/// - `plain`: see above.
 /// - `derive(Debug, PartialEq)`: derives for the archived form.
 /// - `crate = path`: where `offspring` is, if it is re-exported by another crate.
 #[proc_macro_attribute]

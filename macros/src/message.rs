@@ -15,6 +15,7 @@ use syn::{
 };
 
 use crate::options::MessageOptions;
+use crate::plain;
 use crate::signature::at;
 
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
@@ -27,6 +28,10 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     })?;
     check(&input)?;
     let krate = &options.krate;
+    if let Some(plain) = &options.plain {
+        plain::check(&input, plain)?;
+        return Ok(plain::expand(&input, krate));
+    }
     let form = Form::new(&input, parse_quote!(#krate::__private));
     let archived = form.archived(options.derives);
     let implementation = form.implementation();
@@ -39,7 +44,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     })
 }
 
-fn fields(data: &Data) -> impl Iterator<Item = &Field> {
+pub(crate) fn fields(data: &Data) -> impl Iterator<Item = &Field> {
     let (one, many) = match data {
         Data::Struct(data) => (Some(&data.fields), None),
         Data::Enum(data) => (None, Some(data.variants.iter().map(|variant| &variant.fields))),

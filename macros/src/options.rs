@@ -26,6 +26,8 @@ pub(crate) struct Instantiate {
 pub(crate) struct MessageOptions {
     pub(crate) krate: Path,
     pub(crate) derives: Option<TokenStream>,
+    /// The word `plain`, if it is there.
+    pub(crate) plain: Option<Ident>,
 }
 
 fn default_crate() -> Path {
@@ -128,7 +130,7 @@ impl Parse for GenericArgumentTokens {
 
 impl MessageOptions {
     pub(crate) fn parse(arguments: TokenStream) -> Result<Self> {
-        let mut options = MessageOptions { krate: default_crate(), derives: None };
+        let mut options = MessageOptions { krate: default_crate(), derives: None, plain: None };
         each(arguments, |key, input| {
             match key.to_string().as_str() {
                 "crate" => options.krate = value(key, input, "path::to::offspring")?,
@@ -137,19 +139,17 @@ impl MessageOptions {
                     parenthesized!(list in input);
                     options.derives = Some(list.parse()?);
                 }
-                "plain" => {
-                    return Err(Error::new(
-                        key.span(),
-                        "`plain` is not there yet: leave it out, the type is a message without it",
-                    ));
-                }
+                "plain" => options.plain = Some(key.clone()),
                 _ => {
-                    let known = "`derive(..)` for the archived type, and `crate`";
+                    let known = "`plain`, `derive(..)` for the archived type, and `crate`";
                     return Err(Error::new(key.span(), format!("no option `{key}`: there are {known}")));
                 }
             }
             Ok(())
         })?;
+        if let (Some(plain), Some(_)) = (&options.plain, &options.derives) {
+            return Err(Error::new(plain.span(), "a plain type is its own archived form: leave `derive(..)` out"));
+        }
         Ok(options)
     }
 }

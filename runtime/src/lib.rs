@@ -56,7 +56,7 @@ pub mod __private;
 
 pub use error::{Error, ErrorKind, Result};
 pub use executor::{Executor, Inline};
-pub use message::{Archived, Message};
+pub use message::{Archived, Message, Plain};
 pub use offspring_macros::{message, task};
 pub use pool::{
     Batch, Imap, ImapUnordered, Pool, PoolBuilder, PoolError, PoolStats, TaskHandle, View, Views, WaitFor, WorkerInfo,

@@ -1,9 +1,12 @@
 //! Not public API: what the attributes' generated code names.
 
+pub use bytemuck;
 pub use inventory;
 pub use rkyv;
 
-pub use crate::message::{Checker, DecodeError, Decoder, EncodeError, Encoder, InPlace, Message};
+pub use crate::message::{
+    Checker, DecodeError, Decoder, EncodeError, Encoder, InPlace, Message, Plain, SliceItem, is_plain,
+};
 pub use crate::task::{
     AnyError, DebugError, DisplayError, Fallibly, Feed, InArchive, NoError, Plainly, Probe, TaskEntry, TaskSource,
     constructor, param, plain, state, with_state,

@@ -44,7 +44,22 @@ struct Dynamic {
 }
 
 #[message(plain)]
-struct Plain {
+#[derive(Clone, Copy)]
+struct PlainInAnyOrder {
+    x: u64,
+}
+
+#[message(plain)]
+#[derive(Clone, Copy)]
+#[repr(C)]
+enum PlainEnum {
+    A,
+}
+
+#[message(plain, derive(Debug))]
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct PlainArchived {
     x: u64,
 }
 

@@ -71,7 +71,7 @@ impl Sink for Stingy {
 }
 
 /// Writes the values through one encoder, checks them, reads them back.
-fn round_trip<T: Message + PartialEq + Debug>(values: &[T]) {
+pub(super) fn round_trip<T: Message + PartialEq + Debug>(values: &[T]) {
     for slack in [0, 1, 64, 5000] {
         let memory = Stingy::new(4 << 20, slack);
         let mut encoder = Encoder::new(Box::new(memory.clone()));
