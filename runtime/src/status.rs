@@ -1,6 +1,7 @@
 //! How a process ended, and the signals it can be sent.
 
 use std::fmt;
+use std::time::Duration;
 
 /// A signal, by number.
 ///
@@ -121,3 +122,43 @@ impl fmt::Display for ExitStatus {
         }
     }
 }
+/// What a process that has ended had used, itself and those of its children that it had waited for.
+///
+/// ```
+/// use offspring::Process;
+/// use offspring::task;
+///
+/// #[task]
+/// fn work() -> u64 {
+///     (0..1000u64).sum()
+/// }
+///
+/// # fn main() -> offspring::Result<()> {
+/// let mut child = Process::new(work, ()).spawn()?;
+/// child.wait()?;
+/// if let Some(usage) = child.usage() {
+///     assert!(usage.max_rss > 0);
+///     println!("{:?} of CPU time", usage.cpu_time());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Usage {
+    /// CPU time in the program itself.
+    pub user: Duration,
+    /// CPU time in the kernel on its behalf.
+    pub system: Duration,
+    /// The most memory it had in use at once, in bytes, what it shares with others included. Of a process that was made by
+    /// [`StartMethod::Spawn`](crate::StartMethod::Spawn) not less than its parent had when it was made: the kernel counts so.
+    pub max_rss: u64,
+}
+
+impl Usage {
+    /// CPU time in the program and in the kernel.
+    pub fn cpu_time(&self) -> Duration {
+        self.user + self.system
+    }
+}
+

@@ -124,7 +124,7 @@ impl Table {
         let control = self.control();
         let Some(seat) = control.seats.iter().find(|seat| seat.owner.load(SeqCst) == owner.raw()) else { return };
         let status = ExitStatus::Signaled { signal: Signal::KILL, core_dumped: false };
-        let death = Death { owner, pid: 1, status, note: None, began: true };
+        let death = Death::new(owner, 1, status);
         if seat.job.load(SeqCst) == self.job().id().raw() && self.job().settle(seat, owner, &death) {
             self.publish();
         }

@@ -152,6 +152,15 @@ impl<R: Message> Process<R> {
         self
     }
 
+    /// Keeps the last 4 KiB of what the child writes to its standard error, for [`Child::stderr_tail`]. Default: `false`.
+    ///
+    /// All of it still goes where it would go: this process reads it from a pipe and passes it on. So for the child standard error is no
+    /// terminal, and its lines come out a little later than they were written.
+    #[must_use]
+    pub fn stderr_tail(self, keep: bool) -> Self {
+        self.with(|spec| spec.stderr_tail = keep)
+    }
+
     /// Sets the child's niceness, from -20 (first served) to 19. Lowering it takes a privilege.
     #[must_use]
     pub fn nice(self, nice: i32) -> Self {

@@ -11,6 +11,7 @@ use super::handle::{ChildHandle, Death, Note};
 use super::task_block::{Outcome, TaskBlock};
 use super::wait_any::{Bell, Waitable, sealed};
 use crate::arena::Block;
+use crate::process::Usage;
 use crate::{ErrorKind, ExitStatus, Message, Result, Signal, TaskContext, TaskError, message};
 
 /// A process that runs a task returning `R`.
@@ -89,6 +90,23 @@ impl<R> Child<R> {
     #[doc(alias = "exitcode")]
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.handle.status()
+    }
+
+    /// What it had used: CPU time and memory. `None` while it runs, and where somebody else took its exit status.
+    pub fn usage(&self) -> Option<Usage> {
+        self.handle.death()?.usage
+    }
+
+    /// Was it killed by the kernel, as memory ran out? By the count of such victims that the kernel keeps for the cgroup; where other
+    /// processes live in that cgroup, one of them may have been the victim. `None` while it runs, and where nothing tells.
+    pub fn oom_killed(&self) -> Option<bool> {
+        self.handle.death()?.oom_killed
+    }
+
+    /// The last 4 KiB at most of what it wrote to its standard error. `None` while it runs, and without
+    /// [`Process::stderr_tail`](crate::Process::stderr_tail).
+    pub fn stderr_tail(&self) -> Option<String> {
+        self.handle.death()?.stderr
     }
 
     /// Sends it a signal; to it and no other, also when its pid is in use again. After its end this does nothing.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::handle::ChildHandle;
-use super::{note, supervisor};
+use super::{note, stderr_tail, supervisor};
 use crate::Signal;
 
 /// How long the end of a program waits for children in silence.
@@ -52,6 +52,11 @@ pub(crate) fn wait_for_children_at_exit() {
 }
 
 fn end_children() {
+    await_children();
+    stderr_tail::flush();
+}
+
+fn await_children() {
     let start = Instant::now();
     let mut said = false;
     loop {

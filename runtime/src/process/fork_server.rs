@@ -106,7 +106,7 @@ impl ForkServer {
         _ = sys::pidfd::signal(self.pidfd(), Signal::KILL);
         _ = sys::fd::await_readable(self.pidfd());
         match sys::pidfd::reap(self.pidfd()) {
-            Ok(sys::pidfd::Reaped::Ended(status)) => status,
+            Ok(sys::pidfd::Reaped::Ended(status, _)) => status,
             _ => ExitStatus::Unknown,
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use crate::process::child;
 use crate::process::wait_any::{Bell, Rope};
 use crate::sys::pidfd;
 use crate::task::PanicRecord;
+use crate::status::Usage;
 use crate::{ExitStatus, Signal};
 
 /// What a dead child left to say.
@@ -40,9 +42,20 @@ pub(crate) struct Death {
     pub(crate) note: Option<Note>,
     /// Had it become a member of the family, and so, shortly after, begun its work?
     pub(crate) began: bool,
+    /// What it had used; `None` where somebody else took its exit status.
+    pub(crate) usage: Option<Usage>,
+    /// Was it the kernel that killed it, as memory ran out? `None`: nothing tells.
+    pub(crate) oom_killed: Option<bool>,
+    /// The last that it wrote to its standard error, where that was asked for.
+    pub(crate) stderr: Option<String>,
 }
 
 impl Death {
+    /// An end of which no more than this is known.
+    pub(crate) fn new(owner: Owner, pid: u32, status: ExitStatus) -> Death {
+        Death { owner, pid, status, note: None, began: true, usage: None, oom_killed: None, stderr: None }
+    }
+
     /// Why it never began its work, where that is not for the reasons that can end any process.
     pub(crate) fn start_failure(&self) -> Option<String> {
         let code = self.status.code().filter(|_| !self.began)?;
@@ -69,6 +82,8 @@ pub(crate) struct ChildHandle {
     parent: u32,
     name: String,
     daemon: bool,
+    /// Has this process sent it SIGKILL?
+    killed: AtomicBool,
     state: Mutex<State>,
     ended: Condvar,
 }
@@ -81,7 +96,8 @@ enum State {
 impl ChildHandle {
     pub(crate) fn new(owner: Owner, pid: u32, pidfd: OwnedFd, name: String, daemon: bool) -> ChildHandle {
         let state = Mutex::new(State::Running { pidfd, ropes: Vec::new() });
-        ChildHandle { owner, pid, parent: std::process::id(), name, daemon, state, ended: Condvar::new() }
+        let (parent, killed) = (std::process::id(), AtomicBool::new(false));
+        ChildHandle { owner, pid, parent, name, daemon, killed, state, ended: Condvar::new() }
     }
 
     pub(crate) fn owner(&self) -> Owner {
@@ -115,6 +131,11 @@ impl ChildHandle {
         self.check().ok()?;
         // Nothing panics while it holds the lock; the state is whole at any time.
         Some(self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has this process sent it SIGKILL?
+    pub(crate) fn was_killed(&self) -> bool {
+        self.killed.load(Ordering::Relaxed)
     }
 
     /// How it ended; `None` while it runs. Unknown in a fork.
@@ -155,6 +176,9 @@ impl ChildHandle {
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         self.check()?;
         let Some(state) = self.state() else { return Ok(()) };
+        if signal == Signal::KILL {
+            self.killed.store(true, Ordering::Relaxed);
+        }
         match &*state {
             State::Running { pidfd, .. } => match pidfd::signal(pidfd.as_fd(), signal) {
                 // It has ended, and the supervisor is about to say so.
@@ -178,7 +202,9 @@ impl ChildHandle {
             State::Running { pidfd, .. } => {
                 pidfd::signal(pidfd.as_fd(), Signal::STOP)?;
                 pidfd::await_stop(pidfd.as_fd())?;
-                pidfd::signal(pidfd.as_fd(), if still() { Signal::KILL } else { Signal::CONT })
+                let verdict = if still() { Signal::KILL } else { Signal::CONT };
+                self.killed.fetch_or(verdict == Signal::KILL, Ordering::Relaxed);
+                pidfd::signal(pidfd.as_fd(), verdict)
             }
             State::Ended(_) => Ok(()),
         }

@@ -15,14 +15,16 @@ mod handle;
 mod launch;
 mod mourning;
 mod note;
+mod oom;
 mod spec;
+mod stderr_tail;
 mod stream;
 pub(crate) mod supervisor;
 mod task_block;
 mod task_child;
 mod wait_any;
 
-pub use crate::status::{ExitStatus, Signal};
+pub use crate::status::{ExitStatus, Signal, Usage};
 pub use builder::{Process, spawn};
 pub use child_handle::{ActiveChild, Child};
 pub use current::{ProcessInfo, active_children, cpu_count, current, parent};

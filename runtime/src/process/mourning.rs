@@ -27,7 +27,7 @@ pub(crate) fn settle(arena: &'static Arena, dead: Owner, pid: u32, known: Option
         _ => None,
     };
     bury(arena, dead, status, note.as_ref());
-    Death { owner: dead, pid, status, note, began }
+    Death { note, began, ..Death::new(dead, pid, status) }
 }
 
 /// A panic that was caught left a note too; it is none about the end of the process.

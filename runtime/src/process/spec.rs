@@ -64,6 +64,8 @@ pub(crate) struct ChildSpec {
     /// `None`: the calling thread's.
     pub(crate) cpus: Option<Vec<usize>>,
     pub(crate) limits: Limits,
+    /// Is the end of what it writes to standard error kept?
+    pub(crate) stderr_tail: bool,
     pub(crate) on_death: Option<OnDeath>,
 }
 
@@ -82,6 +84,7 @@ impl ChildSpec {
             nice: None,
             cpus: None,
             limits: Limits::default(),
+            stderr_tail: false,
             on_death: None,
         }
     }

@@ -30,11 +30,14 @@ use super::fork_server::{ForkServer, Refused};
 use super::handle::{ChildHandle, Death};
 use super::launch::{FamilyFds, Launch, Lifeline, effective_method};
 use super::spec::{ChildSpec, OnDeath, StartMethod};
+use super::oom::OomKills;
+use super::stderr_tail::{self, Tail};
 use super::{child, exit, guard, mourning};
 use crate::arena::{self, Arena, Life, Owner, Verdict};
 use crate::sys::pidfd::Reaped;
 use crate::sys::proc::{self, Namespaces, Rights};
 use crate::sys::spawn::Spawned;
+use crate::status::Usage;
 use crate::sys::{self, fd::Poller};
 use crate::{ExitStatus, Signal};
 
@@ -65,6 +68,7 @@ pub(crate) struct Supervisor {
     rights: Mutex<Option<(Rights, Namespaces)>>,
     /// Has its thread ended, as it cannot see children end any more?
     is_lost: AtomicBool,
+    oom_kills: OomKills,
 }
 
 /// A child that has ended, but not for this process yet.
@@ -75,6 +79,9 @@ struct Entry {
     /// The child dies with it.
     _lifeline: OwnedFd,
     on_death: Option<OnDeath>,
+    tail: Option<Tail>,
+    /// OOM victims when it was started.
+    oom_kills: Option<u64>,
 }
 
 static INSTANCE: OnceLock<Arc<Supervisor>> = OnceLock::new();
@@ -176,6 +183,7 @@ impl Supervisor {
             fork_server_end: Mutex::default(),
             rights: Mutex::default(),
             is_lost: AtomicBool::new(false),
+            oom_kills: OomKills::open(),
         })
     }
 
@@ -184,6 +192,15 @@ impl Supervisor {
     }
 
     fn start(&self, spec: &mut ChildSpec, owner: Owner) -> Result<Arc<ChildHandle>, SpawnError> {
+        let tail = match spec.stderr_tail {
+            true => {
+                let (writer, tail) = stderr_tail::tee(spec.streams[2].take())
+                    .map_err(SpawnError::io("making a pipe for a child's standard error"))?;
+                spec.streams[2] = Some(writer);
+                Some(tail)
+            }
+            false => None,
+        };
         let launch = Launch::new(spec, owner)?;
         if let Some(slot) = self.arena.slots().get(owner) {
             slot.set_name(&spec.name);
@@ -193,7 +210,7 @@ impl Supervisor {
             StartMethod::Spawn => self.spawn(launch, proc::rights().map(|(rights, _)| rights))?,
             StartMethod::ForkServer => self.copy(launch)?,
         };
-        self.watch(spec, owner, started)
+        self.watch(spec, owner, started, tail)
     }
 
     /// Starts the child by executing this program anew.
@@ -314,13 +331,15 @@ impl Supervisor {
         spec: &mut ChildSpec,
         owner: Owner,
         (Spawned { pid, pidfd }, lifeline): Started,
+        tail: Option<Tail>,
     ) -> Result<Arc<ChildHandle>, SpawnError> {
         if let Some(slot) = self.arena.slots().get(owner) {
             slot.pid.store(pid, Ordering::Release);
         }
         let name = std::mem::take(&mut spec.name);
         let handle = Arc::new(ChildHandle::new(owner, pid, pidfd, name, spec.daemon));
-        let entry = Entry { handle: handle.clone(), _lifeline: lifeline, on_death: spec.on_death.take() };
+        let (on_death, oom_kills) = (spec.on_death.take(), self.oom_kills.count());
+        let entry = Entry { handle: handle.clone(), _lifeline: lifeline, on_death, tail, oom_kills };
         lock(&self.children).insert(owner.raw(), entry);
         let added = handle.with_pidfd(|pidfd| self.poller.add(pidfd.as_fd(), owner.raw().into())).unwrap_or(Ok(()));
         if let Err(error) = added {
@@ -384,8 +403,8 @@ impl Supervisor {
         lock(&self.jobs).clear();
         let children = std::mem::take(&mut *lock(&self.children));
         for entry in children.into_values() {
-            let status = entry.handle.with_pidfd(|pidfd| end_unwatched(pidfd.as_fd())).flatten();
-            self.has_ended(entry, status);
+            let known = entry.handle.with_pidfd(|pidfd| end_unwatched(pidfd.as_fd())).unwrap_or_default();
+            self.has_ended(entry, known);
         }
         if let Some(server) = lock(&self.fork_server).take() {
             end_unwatched(server.pidfd());
@@ -414,8 +433,8 @@ impl Supervisor {
         let known = handle.with_pidfd(|pidfd| {
             let known = match sys::pidfd::reap(pidfd.as_fd()) {
                 Ok(Reaped::Running) => return Err(StillThere),
-                Ok(Reaped::Ended(status)) => Some(status),
-                Ok(Reaped::Stolen) | Err(_) => sys::pidfd::exit_info(pidfd.as_fd()),
+                Ok(Reaped::Ended(status, usage)) => (Some(status), Some(usage)),
+                Ok(Reaped::Stolen) | Err(_) => (sys::pidfd::exit_info(pidfd.as_fd()), None),
             };
             _ = self.poller.remove(pidfd.as_fd());
             Ok(known)
@@ -431,13 +450,21 @@ impl Supervisor {
     }
 
     /// Sees to what a child that has ended left, and tells of it.
-    fn has_ended(&self, Entry { handle, _lifeline, on_death }: Entry, known: Option<ExitStatus>) {
+    fn has_ended(&self, entry: Entry, (known, usage): (Option<ExitStatus>, Option<Usage>)) {
+        let Entry { handle, _lifeline, on_death, tail, oom_kills } = entry;
         let (owner, pid) = (handle.owner(), handle.pid());
         // A stray write of the child may have left indices in shared memory that its tables do not have. Then its slot is left to
         // the audit of this process, but nobody waits in vain.
         let settled = catch_unwind(|| mourning::settle(self.arena, owner, pid, known));
-        let unsettled = |_| Death { owner, pid, status: known.unwrap_or(ExitStatus::Unknown), note: None, began: true };
-        let death = settled.unwrap_or_else(unsettled);
+        let unsettled = |_| Death::new(owner, pid, known.unwrap_or(ExitStatus::Unknown));
+        let mut death = settled.unwrap_or_else(unsettled);
+        death.usage = usage;
+        death.oom_killed = match death.status.signal() {
+            Some(Signal::KILL) if !handle.was_killed() => self.oom_kills.explains_death(oom_kills),
+            _ if death.status == ExitStatus::Unknown => None,
+            _ => Some(false),
+        };
+        death.stderr = tail.map(|tail| tail.finish());
         handle.end(death.clone());
         if let Some(on_death) = on_death {
             // A panic in a callback is the callback's; the supervisor must go on.
@@ -448,17 +475,17 @@ impl Supervisor {
 
 /// Kills a child that nobody watches, and waits a while until it is gone. Its descriptor may be closed, or be another file's by now, which
 /// none of these calls would take for a process.
-fn end_unwatched(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
+fn end_unwatched(pidfd: BorrowedFd<'_>) -> (Option<ExitStatus>, Option<Usage>) {
     _ = sys::pidfd::signal(pidfd, Signal::KILL);
     for _ in 0..1000 {
         match sys::pidfd::reap(pidfd) {
             Ok(Reaped::Running) => thread::sleep(Duration::from_millis(1)),
-            Ok(Reaped::Ended(status)) => return Some(status),
-            Ok(Reaped::Stolen) => return sys::pidfd::exit_info(pidfd),
-            Err(_) => return None,
+            Ok(Reaped::Ended(status, usage)) => return (Some(status), Some(usage)),
+            Ok(Reaped::Stolen) => return (sys::pidfd::exit_info(pidfd), None),
+            Err(_) => break,
         }
     }
-    None
+    (None, None)
 }
 
 /// Ends a child that has not begun.

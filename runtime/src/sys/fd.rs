@@ -183,6 +183,16 @@ pub(crate) fn die_with(pipe: BorrowedFd<'_>) -> io::Result<()> {
 /// Not in the libc crate for every target; the same number on all of Linux.
 const F_SETSIG: libc::c_int = 10;
 
+/// `O_NONBLOCK`, for everybody who has this end.
+pub(crate) fn do_not_block(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: fcntl with integers on an open descriptor.
+    if unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) } < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
 /// Takes a descriptor over by its number.
 ///
 /// # Safety

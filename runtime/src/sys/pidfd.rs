@@ -3,7 +3,9 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
+use crate::status::Usage;
 use crate::{ExitStatus, Signal};
 
 /// `pidfd_open(pid, 0)`: a descriptor of the process that has this pid now.
@@ -36,19 +38,23 @@ pub(crate) enum Reaped {
     /// It has not ended yet.
     Running,
     /// It ended, and its zombie is gone.
-    Ended(ExitStatus),
+    Ended(ExitStatus, Usage),
     /// It is no child of this process (any more): somebody else took the status, or the system dropped it.
     Stolen,
 }
 
-/// `waitid(P_PIDFD, process, WEXITED | WNOHANG)`.
+/// `waitid(P_PIDFD, process, WEXITED | WNOHANG)`, with what the process had used.
 pub(crate) fn reap(process: BorrowedFd<'_>) -> io::Result<Reaped> {
     loop {
-        // SAFETY: siginfo_t is plain integers, for which zero is valid; waitid fills it in.
-        let (result, info) = unsafe {
+        // SAFETY: siginfo_t and rusage are plain integers, for which zero is valid; waitid fills them in. The C library's function does not pass
+        // on the second, so this is the system call.
+        let (result, info, usage) = unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
+            let mut usage: libc::rusage = std::mem::zeroed();
             let id = process.as_raw_fd() as libc::id_t;
-            (libc::waitid(libc::P_PIDFD, id, &mut info, libc::WEXITED | libc::WNOHANG), info)
+            let options = libc::WEXITED | libc::WNOHANG;
+            let result = libc::syscall(libc::SYS_waitid, libc::P_PIDFD, id, &raw mut info, options, &raw mut usage);
+            (result, info, usage)
         };
         if result < 0 {
             let error = io::Error::last_os_error();
@@ -63,13 +69,26 @@ pub(crate) fn reap(process: BorrowedFd<'_>) -> io::Result<Reaped> {
         if pid == 0 {
             return Ok(Reaped::Running);
         }
-        return Ok(Reaped::Ended(match info.si_code {
+        let status = match info.si_code {
             libc::CLD_EXITED => ExitStatus::Exited(status),
             code => match Signal::from_raw(status) {
                 Some(signal) => ExitStatus::Signaled { signal, core_dumped: code == libc::CLD_DUMPED },
                 None => ExitStatus::Unknown,
             },
-        }));
+        };
+        return Ok(Reaped::Ended(status, usage_of(&usage)));
+    }
+}
+
+fn usage_of(usage: &libc::rusage) -> Usage {
+    let time = |time: libc::timeval| {
+        Duration::from_secs(time.tv_sec.max(0) as u64) + Duration::from_micros(time.tv_usec.max(0) as u64)
+    };
+    Usage {
+        user: time(usage.ru_utime),
+        system: time(usage.ru_stime),
+        // In KiB.
+        max_rss: (usage.ru_maxrss.max(0) as u64).saturating_mul(1024),
     }
 }
 
