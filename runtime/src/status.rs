@@ -161,4 +161,3 @@ impl Usage {
         self.user + self.system
     }
 }
-

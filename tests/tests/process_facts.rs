@@ -74,12 +74,8 @@ fn the_end_of_standard_error_is_kept_and_all_of_it_passed_on() {
     let _watchdog = watchdog(Duration::from_secs(60));
     for method in METHODS {
         let lines = 5000;
-        let mut child = Process::new(talk, lines)
-            .start_method(method)
-            .stderr(Stream::piped())
-            .stderr_tail(true)
-            .spawn()
-            .unwrap();
+        let mut child =
+            Process::new(talk, lines).start_method(method).stderr(Stream::piped()).stderr_tail(true).spawn().unwrap();
         let mut passed_on = String::new();
         child.stderr.take().unwrap().read_to_string(&mut passed_on).unwrap();
         let expected: String = (0..lines).map(|line| format!("line {line}\n")).collect();

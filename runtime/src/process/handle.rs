@@ -10,9 +10,9 @@ use std::time::Instant;
 use crate::arena::Owner;
 use crate::process::child;
 use crate::process::wait_any::{Bell, Rope};
+use crate::status::Usage;
 use crate::sys::pidfd;
 use crate::task::PanicRecord;
-use crate::status::Usage;
 use crate::{ExitStatus, Signal};
 
 /// What a dead child left to say.

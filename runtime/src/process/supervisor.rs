@@ -29,15 +29,15 @@ use super::error::SpawnError;
 use super::fork_server::{ForkServer, Refused};
 use super::handle::{ChildHandle, Death};
 use super::launch::{FamilyFds, Launch, Lifeline, effective_method};
-use super::spec::{ChildSpec, OnDeath, StartMethod};
 use super::oom::OomKills;
+use super::spec::{ChildSpec, OnDeath, StartMethod};
 use super::stderr_tail::{self, Tail};
 use super::{child, exit, guard, mourning};
 use crate::arena::{self, Arena, Life, Owner, Verdict};
+use crate::status::Usage;
 use crate::sys::pidfd::Reaped;
 use crate::sys::proc::{self, Namespaces, Rights};
 use crate::sys::spawn::Spawned;
-use crate::status::Usage;
 use crate::sys::{self, fd::Poller};
 use crate::{ExitStatus, Signal};
 
