@@ -29,6 +29,12 @@ pub enum ErrorKind {
     Empty,
     /// A value was asked for a second time.
     Taken,
+    /// Somebody else has it, and only one can.
+    InUse,
+    /// A lock's holder died or panicked while it held it.
+    Poisoned,
+    /// A barrier was given up: a participant died, a wait timed out, or it was aborted.
+    Broken,
     /// The shared memory budget, or a table in it, is used up.
     OutOfMemory,
     /// A limit of the system or of this crate was reached: processes, descriptors, slots.
