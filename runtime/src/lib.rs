@@ -40,6 +40,7 @@ mod arena;
 mod error;
 mod executor;
 mod message;
+mod object;
 mod pool;
 pub mod process;
 mod status;

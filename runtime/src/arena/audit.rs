@@ -13,7 +13,8 @@ use super::layout::GRANULE_SHIFT;
 use super::local::lock;
 use super::slots::Life;
 use super::tree::Settled;
-use super::{Arena, ArenaError, step};
+use super::{Arena, ArenaError, refs, step};
+use crate::object;
 use crate::sys::{futex, mem};
 
 /// How a process ended, as far as the arena cares.
@@ -54,14 +55,18 @@ impl Arena {
             }
         }
         self.recover_granules()?;
+        object::recover_root(self)?;
+        self.audit_references(dead)?;
+        for index in 0..self.hold_high(dead.slot()) {
+            self.audit_hold(dead, index, how)?;
+        }
+        // After all that may look for the process of a thread that holds a lock.
         self.audit_threads(dead, |record| {
             if let Some(word) = self.map.word(record.intent.load(Ordering::Acquire)) {
                 futex::wake_all(word);
             }
         });
-        for index in 0..self.hold_high(dead.slot()) {
-            self.audit_hold(dead, index, how)?;
-        }
+        self.reap();
         lock(&self.local.spans).inherit(self, dead);
         self.slots().drop_half_reserved(dead);
         step();
@@ -152,7 +157,16 @@ impl Arena {
         let waiting = std::mem::take(&mut *lock(&self.local.deferred));
         for index in waiting {
             let hold = self.my_hold(index);
-            let other = BlockId::from_raw(hold.other.load(Ordering::Acquire));
+            let other = hold.other.load(Ordering::Acquire);
+            if refs::is_reference(other) {
+                if self.retry_unrefer(index) {
+                    lock(&self.local.holds).put(index);
+                } else {
+                    lock(&self.local.deferred).push(index);
+                }
+                continue;
+            }
+            let other = BlockId::from_raw(other);
             let done = match (BlockId::from_raw(hold.block.load(Ordering::Acquire)), other) {
                 (None, _) => true,
                 (Some(id), Some(parent)) if !self.is_being_freed(id) => {

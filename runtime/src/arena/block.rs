@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::cache::{self, Ready};
 use super::class::{blocks_of_class, class_of, size_of_class};
 use super::granule::{Kind, Purpose};
-use super::header::{Children, Stage, State};
+use super::header::{Children, PINS, Stage, State};
 use super::id::{BlockId, Pos};
 use super::layout::{GRANULE, GRANULE_SHIFT, Header};
 use super::local::lock;
@@ -26,6 +26,8 @@ pub(crate) struct Block {
     capacity: usize,
     hold: u32,
     place: Place,
+    /// Whether this process owns the span of a small block: not certain if `false`.
+    in_my_span: bool,
     /// Whether anybody may know the id: only then may somebody push a child while this block is being freed.
     known: AtomicBool,
 }
@@ -116,6 +118,7 @@ impl Arena {
             capacity: size,
             hold: ready.hold(),
             place: Place::Small { index, class: class as u8 },
+            in_my_span: true,
             known: AtomicBool::new(false),
         })
     }
@@ -140,6 +143,7 @@ impl Arena {
             capacity: (granules * GRANULE) as usize,
             hold,
             place: Place::Large,
+            in_my_span: false,
             known: AtomicBool::new(true),
         })
     }
@@ -195,6 +199,9 @@ impl Arena {
         let state = found.state();
         if state.generation != id.generation() || !state.is_live() {
             return Ok(());
+        }
+        if state == State::child(id.generation(), PINS) {
+            self.release_pins(&found, id)?;
         }
         match found.place {
             Place::Large => {
@@ -255,7 +262,28 @@ impl Block {
     pub(crate) fn adopt_into(self, parent: BlockId) -> Result<(), ArenaError> {
         let this = std::mem::ManuallyDrop::new(self);
         this.arena.check()?;
-        this.arena.adopt(this.hold, this.id, parent)
+        this.arena.adopt(this.hold, this.id, parent, 0)
+    }
+
+    /// As [`Block::adopt_into`], as a block of references, which go with it: all zero so far, and a small one.
+    pub(super) fn adopt_pins_into(self, parent: BlockId) -> Result<(), ArenaError> {
+        let this = std::mem::ManuallyDrop::new(self);
+        this.arena.adopt(this.hold, this.id, parent, PINS)
+    }
+
+    /// Gives up the block without a change in the arena: its hold entry, and its id, are the caller's to look after.
+    pub(crate) fn into_parts(self) -> (u32, BlockId) {
+        let this = std::mem::ManuallyDrop::new(self);
+        (this.hold, this.id)
+    }
+
+    /// The block that entry `hold` of this process's table names; `None` if there is none.
+    pub(crate) fn from_parts(arena: &'static Arena, hold: u32, id: BlockId) -> Option<Block> {
+        let found = arena.locate(id.pos())?;
+        (found.state() == State::held(id.generation(), arena.me)).then_some(())?;
+        let (capacity, place) = (found.capacity, found.place);
+        let in_my_span = arena.kind(found.granule) == Kind::Span(arena.me);
+        Some(Block { arena, id, capacity, hold, place, in_my_span, known: AtomicBool::new(true) })
     }
 
     #[cfg(any(test, feature = "testing"))]
@@ -284,10 +312,10 @@ impl Drop for Block {
     fn drop(&mut self) {
         if self.arena.is_here() {
             match self.place {
-                Place::Small { index, class } => {
+                Place::Small { index, class } if self.in_my_span => {
                     self.arena.free_small(self.hold, self.id, index, class, *self.known.get_mut());
                 }
-                Place::Large => self.arena.free(self.hold, self.id),
+                _ => self.arena.free(self.hold, self.id),
             }
         }
     }
@@ -307,9 +335,12 @@ impl Arena {
         let header = self.map.header(block.granule, index as usize);
         let has_children = header.children.load(Ordering::Acquire) != Children::none(id.generation()).raw();
         // Closed before the header says free, as somebody may be about to push a child: unless nobody knows the block.
-        if (known || has_children) && !close_childless(header, id) && self.drain(self.my_hold(hold), id).is_err() {
-            lock(&self.local.deferred).push(hold);
-            return;
+        if (known || has_children) && !close_childless(header, id) {
+            if self.drain(self.my_hold(hold), id).is_err() {
+                lock(&self.local.deferred).push(hold);
+                return;
+            }
+            self.reap();
         }
         let free = State::new(id.generation(), Stage::Free).raw();
         if mutant(mutants::FREE_HOLD_FIRST) {
@@ -325,7 +356,10 @@ impl Arena {
     /// Frees a block of this process.
     pub(crate) fn free(&'static self, hold: u32, id: BlockId) {
         match self.let_go(self.me.slot(), hold, id) {
-            Ok(()) => lock(&self.local.holds).put(hold),
+            Ok(()) => {
+                lock(&self.local.holds).put(hold);
+                self.reap();
+            }
             // No thread record was to be had for the lock: later, then.
             Err(_) => lock(&self.local.deferred).push(hold),
         }

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::Release};
 use std::time::Duration;
 
-use super::header::{Children, Stage, State};
+use super::header::{Children, OWNED, Stage, State};
 use super::id::{BlockId, Owner, ThreadId};
 use super::layout::{GRANULE, GRANULE_SHIFT, SPAN_BLOCKS};
 use super::{Arena, ArenaError, mutant, mutants, step};
@@ -47,6 +47,7 @@ const OP_SPAN: u32 = 2;
 const OP_FREE: u32 = 3;
 const OP_SHRINK: u32 = 4;
 const OP_RETIRE: u32 = 5;
+const OP_ROOT: u32 = 6;
 
 /// What [`Granules::take`] takes a run for.
 #[derive(Debug, Clone, Copy)]
@@ -90,9 +91,10 @@ impl Arena {
         Ok(granules)
     }
 
-    /// Whether the process of this thread is gone, so that its locks may be taken over.
-    fn is_dead_thread(&self, thread: ThreadId) -> bool {
-        self.owner_of_thread(thread).is_some_and(|owner| !self.is_alive(owner))
+    /// Whether the process of this thread is gone, so that its locks may be taken over. A record that was returned is that of
+    /// a dead process: threads that end hold no such locks.
+    pub(crate) fn is_dead_thread(&self, thread: ThreadId) -> bool {
+        self.owner_of_thread(thread).is_none_or(|owner| !self.is_alive(owner))
     }
 
     /// Takes the granule lock, from a dead process if one holds it, and finishes its work. For the audit.
@@ -179,6 +181,19 @@ impl Granules {
         self.commit(OP_RETIRE);
     }
 
+    /// Makes the block `id`, which entry `hold` of this process names, the family's root block, if there is none yet.
+    pub(crate) fn root(&self, hold: u32, id: BlockId) -> bool {
+        let head = self.arena.map.head();
+        if head.root.load(Relaxed) != 0 {
+            return false;
+        }
+        head.redo.block.store(id.raw(), Relaxed);
+        head.redo.owner.store(self.arena.me.raw(), Relaxed);
+        head.redo.detail.store(hold, Relaxed);
+        self.commit(OP_ROOT);
+        true
+    }
+
     #[cfg(any(test, feature = "testing"))]
     /// Cuts the large block that starts at `head` to `left` of its `count` granules. The rest keeps its pages.
     pub(crate) fn cut(&self, head: u32, count: u32, left: u32) {
@@ -236,6 +251,18 @@ impl Granules {
     fn apply(&self, op: u32) {
         let map = &self.arena.map;
         let (head, redo) = (map.head(), &map.head().redo);
+        if op == OP_ROOT {
+            let (id, owner) = (BlockId::from_raw(redo.block.load(Relaxed)), Owner::from_raw(redo.owner.load(Relaxed)));
+            if let (Some(id), Some(owner)) = (id, owner)
+                && let Some(found) = self.arena.locate(id.pos())
+                && redo.detail.load(Relaxed) < map.layout.holds_each as u32
+            {
+                found.header.state.store(State::held_by(id.generation(), OWNED).raw(), Release);
+                head.root.store(id.raw(), Release);
+                map.hold(owner.slot(), redo.detail.load(Relaxed)).block.store(0, Release);
+            }
+            return;
+        }
         let (first, count) = (redo.first.load(Relaxed), redo.count.load(Relaxed));
         let in_range = first >= map.layout.first_granule()
             && first.checked_add(count).is_some_and(|end| end <= map.layout.granule_count());

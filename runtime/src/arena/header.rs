@@ -20,12 +20,18 @@ pub(crate) enum Stage {
 pub(crate) struct State {
     pub(crate) generation: u32,
     pub(crate) stage: Stage,
-    /// The holder's [`Owner::raw`] in stage `Held` ([`QUARANTINE`] for nobody); 0 otherwise.
+    /// In stage `Held` the holder's [`Owner::raw`], or [`QUARANTINE`], [`SHARED`], [`OWNED`]. In stage `Child` 0 or [`PINS`].
     pub(crate) holder: u32,
 }
 
 /// The holder of blocks that nobody may have again. Its generation is 0, so that it is no process.
 pub(crate) const QUARANTINE: u32 = 1;
+/// The holder of objects: all who have a reference to them.
+pub(crate) const SHARED: u32 = 2;
+/// The holder of blocks that an object's own words lead to.
+pub(crate) const OWNED: u32 = 3;
+/// In the place of a holder in stage `Child`: the block holds references, which go with it.
+pub(crate) const PINS: u32 = 1;
 
 impl State {
     #[inline]
@@ -36,6 +42,18 @@ impl State {
     #[inline]
     pub(crate) fn held(generation: u32, holder: Owner) -> State {
         State { generation, stage: Stage::Held, holder: holder.raw() }
+    }
+
+    /// Held by no process: `holder` is [`SHARED`] or [`OWNED`].
+    #[inline]
+    pub(crate) fn held_by(generation: u32, holder: u32) -> State {
+        State { generation, stage: Stage::Held, holder }
+    }
+
+    /// On a chain; `mark` is 0 or [`PINS`].
+    #[inline]
+    pub(crate) fn child(generation: u32, mark: u32) -> State {
+        State { generation, stage: Stage::Child, holder: mark }
     }
 
     #[inline]

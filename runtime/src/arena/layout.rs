@@ -21,6 +21,8 @@ pub(crate) const GRANULE_SHIFT: u32 = 16;
 pub(crate) const SPAN_BLOCKS: usize = GRANULE as usize / ALIGN;
 /// Bytes of text that a note can hold.
 pub(crate) const NOTE_TEXT: usize = 4096 - 64;
+/// How many stripes of references there are.
+pub(crate) const STRIPES: usize = 1 << 12;
 /// The longest mapping: what a [`super::BlockId`] can name.
 pub(crate) const LEN_MAX: usize = 1 << 40;
 /// The shortest mapping worth having.
@@ -42,6 +44,8 @@ pub(crate) struct Super {
     pub(crate) warm: AtomicU32,
     /// No granule at or above this one was ever used.
     pub(crate) high: AtomicU32,
+    /// The block that the family's statics are found by, 0 until the first is made.
+    pub(crate) root: AtomicU64,
 }
 
 /// Keeps a field off its neighbours' cache line.
@@ -64,6 +68,8 @@ pub(crate) struct Redo {
     pub(crate) high: AtomicU32,
     /// Whether freed granules keep their pages.
     pub(crate) keep: AtomicU32,
+    /// The block that becomes the root.
+    pub(crate) block: AtomicU64,
 }
 
 /// What is known of a block, apart from its payload.
@@ -113,6 +119,8 @@ pub(crate) struct Slot {
     /// Hold entries at or above this index were never used in this life.
     pub(crate) hold_high: AtomicU32,
     pub(crate) name_len: AtomicU32,
+    /// Counts the rings of the process's doorbell, on which its threads sleep in waits for several things.
+    pub(crate) bell: AtomicU32,
     pub(crate) name: [AtomicU8; 64],
     /// For the use of `process`; zeroed by `reserve`.
     pub(crate) words: [AtomicU64; 8],
@@ -136,6 +144,25 @@ pub(crate) struct Hold {
     pub(crate) other: AtomicU64,
 }
 
+/// The lock under which references to some of the objects come and go, and the one change that is under way there. Apart
+/// from the objects, so that it can be locked for one that may be gone.
+#[repr(C, align(64))]
+pub(crate) struct Stripe {
+    pub(crate) lock: OwnerLock,
+    /// 0: nothing is under way, and the rest means nothing.
+    pub(crate) op: AtomicU32,
+    pub(crate) role: AtomicU32,
+    /// How many references in that role there are to be.
+    pub(crate) count: AtomicU32,
+    pub(crate) object: AtomicU64,
+    /// Where the reference stands.
+    pub(crate) record: AtomicU64,
+    /// What its second word is to be.
+    pub(crate) state: AtomicU64,
+    /// The hold entry, and its process, that the object falls to when this was the last reference.
+    pub(crate) heir: AtomicU64,
+}
+
 /// A thread's record, on lines of its own. Who claimed it stands in the dense table `thread_owner`.
 #[repr(C, align(128))]
 pub(crate) struct ThreadRecord {
@@ -153,7 +180,7 @@ pub(crate) struct ThreadRecord {
 const _: () = {
     assert!(size_of::<Header>() == 32 && size_of::<Hold>() == 16 && size_of::<ThreadRecord>() == 128);
     assert!(size_of::<Note>() == 4096 && size_of::<Slot>() == 192 && size_of::<Granule>() == 192);
-    assert!(size_of::<Super>() <= GRANULE as usize);
+    assert!(size_of::<Super>() <= GRANULE as usize && size_of::<Stripe>() == 64);
 };
 
 /// An array of `T` in the mapping.
@@ -173,6 +200,7 @@ pub(crate) struct Layout {
     pub(crate) notes: Section<Note>,
     pub(crate) thread_owner: Section<AtomicU32>,
     pub(crate) threads: Section<ThreadRecord>,
+    pub(crate) stripes: Section<Stripe>,
     pub(crate) holds: Section<Hold>,
     /// One bit a granule: in use.
     pub(crate) used: Section<AtomicU64>,
@@ -202,6 +230,7 @@ impl Layout {
             notes: take(&mut end, SLOTS),
             thread_owner: take(&mut end, THREADS),
             threads: take(&mut end, THREADS),
+            stripes: take(&mut end, STRIPES),
             used: take(&mut end, granules / 64),
             warm: take(&mut end, granules / 64),
             kinds: take(&mut end, granules),
@@ -291,6 +320,11 @@ impl Map {
 
     pub(crate) fn thread(&self, index: usize) -> &ThreadRecord {
         self.get(&self.layout.threads, index)
+    }
+
+    #[inline]
+    pub(crate) fn stripe(&self, index: usize) -> &Stripe {
+        self.get(&self.layout.stripes, index)
     }
 
     /// Entry `index` of the hold table of `slot`.

@@ -16,6 +16,8 @@ pub(crate) struct Local {
     pub(crate) late_thread: Mutex<Option<Thread>>,
     /// Hold entries whose end could not be decided or reached yet; tried again by `Arena::settle`.
     pub(crate) deferred: Mutex<Vec<u32>>,
+    /// Hold entries of objects that nobody refers to any more, to be destroyed by `Arena::reap`.
+    pub(crate) doomed: Mutex<Vec<u32>>,
     /// Keeps the threads of this process from auditing the same dead process at once.
     pub(crate) auditing: Mutex<()>,
 }

@@ -21,6 +21,7 @@ mod ledger;
 mod liveness;
 mod local;
 pub(crate) mod mutants;
+pub(crate) mod refs;
 mod slots;
 mod small;
 #[cfg(test)]
@@ -49,6 +50,7 @@ pub(crate) use layout::LEN_MIN;
 #[cfg(feature = "testing")]
 pub(crate) use ledger::Ledger;
 pub(crate) use mutants::mutant;
+pub(crate) use refs::Role;
 pub(crate) use slots::{Life, Slot, Slots};
 
 use layout::Map;
@@ -137,6 +139,6 @@ impl Arena {
 /// after a kill at any instruction. Other CPUs are not its concern; where a living process looks on, the store that lets
 /// it look is a Release.
 #[inline(always)]
-fn step() {
+pub(crate) fn step() {
     compiler_fence(Ordering::SeqCst);
 }

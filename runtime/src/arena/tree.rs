@@ -25,7 +25,8 @@ pub(crate) enum Settled {
 
 impl Arena {
     /// Hands the block `id`, which entry `hold` of this process names, over to `parent`.
-    pub(crate) fn adopt(&'static self, index: u32, id: BlockId, parent: BlockId) -> Result<(), ArenaError> {
+    /// `mark` says what kind of child it becomes: 0, or [`PINS`](super::header::PINS).
+    pub(crate) fn adopt(&'static self, index: u32, id: BlockId, parent: BlockId, mark: u32) -> Result<(), ArenaError> {
         const GONE: ArenaError = ArenaError::Foreign { what: "the block that was to become a parent" };
         let hold = self.my_hold(index);
         if mutant(mutants::ADOPT_WITHOUT_INTENT) {
@@ -34,7 +35,7 @@ impl Arena {
             hold.other.store(parent.raw(), Ordering::Release);
         }
         step();
-        if self.push(id, parent) {
+        if self.push(id, parent, mark) {
             step();
             hold.other.store(0, Ordering::Relaxed);
             step();
@@ -52,10 +53,10 @@ impl Arena {
     }
 
     /// Pushes `id` onto the chain of `parent`; `false` if that is gone or closed.
-    fn push(&self, id: BlockId, parent: BlockId) -> bool {
+    fn push(&self, id: BlockId, parent: BlockId, mark: u32) -> bool {
         let (Some(child), Some(above)) = (self.locate(id.pos()), self.locate(parent.pos())) else { return false };
         // CHILD before the push: a block that is still HELD was certainly not pushed.
-        child.header.state.store(State::new(id.generation(), Stage::Child).raw(), Ordering::Release);
+        child.header.state.store(State::child(id.generation(), mark).raw(), Ordering::Release);
         let mut seen = above.header.children.load(Ordering::Acquire);
         loop {
             let word = Children::from_raw(seen);
@@ -117,7 +118,9 @@ impl Arena {
                     }
                     // Not there, and only this audit could put it there. If the word has not changed since the walk began,
                     // nothing that the walk said is out of date.
-                    child.header.state.store(State::new(id.generation(), Stage::Child).raw(), Ordering::Release);
+                    // What was not yet a child holds no references yet.
+                    let mark = if state.stage == Stage::Child { state.holder } else { 0 };
+                    child.header.state.store(State::child(id.generation(), mark).raw(), Ordering::Release);
                     child.header.next.store(word.first(), Ordering::Relaxed);
                     let pushed = word.with_first(id.pos()).raw();
                     let swap =
@@ -190,9 +193,10 @@ impl Arena {
         }
         step();
         if let Some(found) = self.locate(leaf.pos()) {
-            if found.state() == State::new(leaf.generation(), Stage::Child) {
+            let state = found.state();
+            if state.generation == leaf.generation() && state.stage == Stage::Child {
                 self.recycle(leaf)?;
-            } else if found.state() == State::new(leaf.generation(), Stage::Given) {
+            } else if state == State::new(leaf.generation(), Stage::Given) {
                 // Killed between the header and the bit; or after it, which does no harm.
                 self.tell_owner(&found);
             }

@@ -1,0 +1,20 @@
+//! Objects: structures in shared memory that live as long as anybody refers to them, and what all of them have in common.
+//!
+//! `README.md` in this folder holds the protocols. To make a new kind: implement [`Kind`], add its line in `kind.rs`, wrap a
+//! [`Handle`] of it in a public type.
+mod directory;
+mod handle;
+pub(crate) mod kind;
+pub(crate) mod lock;
+pub(crate) mod mutants;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+pub(crate) use crate::arena::Role;
+pub(crate) use directory::recover_root;
+pub(crate) use handle::Handle;
+pub(crate) use kind::Kind;
+pub(crate) use lock::{Doomed, Locked, OWN_OPS, Object, REDO, SETS, Set, destroy, nudge, recover};
