@@ -19,31 +19,69 @@ pub(crate) enum Wait {
 /// Sleeps while `*word == expected`, until woken or until `deadline`.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Wait {
     loop {
-        let timeout = match deadline {
-            None => None,
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Wait::TimedOut;
-                }
-                Some(libc::timespec {
-                    tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX),
-                    // Below 10^9, so it fits every width of this field.
-                    tv_nsec: left.subsec_nanos() as _,
-                })
-            }
+        let timeout = match deadline.map(left) {
+            Some(None) => return Wait::TimedOut,
+            left => left.flatten(),
         };
         let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
         // SAFETY: the word lives as long as the borrow; `timeout` is null or points to a local.
         let result = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, timeout) };
-        if result == 0 {
-            return Wait::Woken;
+        if let Some(done) = outcome(result) {
+            return done;
         }
-        match std::io::Error::last_os_error().raw_os_error() {
-            Some(libc::EINTR) => {}
-            Some(libc::ETIMEDOUT) => return Wait::TimedOut,
-            _ => return Wait::Changed,
+    }
+}
+
+/// As [`wait`], as one of the sleepers of `kinds` (a set of bits, not empty): [`wake_among`] wakes those of some kinds only.
+pub(crate) fn wait_among(kinds: u32, word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Wait {
+    let op = libc::FUTEX_WAIT_BITSET;
+    loop {
+        let timeout = match deadline.map(left) {
+            Some(None) => return Wait::TimedOut,
+            // This form takes a point in time.
+            left => left.flatten().map(from_now),
+        };
+        let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+        let none = ptr::null::<u32>();
+        // SAFETY: the word lives as long as the borrow; `timeout` is null or points to a local.
+        let result = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), op, expected, timeout, none, kinds) };
+        if let Some(done) = outcome(result) {
+            return done;
         }
+    }
+}
+
+/// The time until `deadline`; `None` if there is none.
+fn left(deadline: Instant) -> Option<libc::timespec> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    (!left.is_zero()).then(|| libc::timespec {
+        tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX),
+        // Below 10^9, so it fits every width of this field.
+        tv_nsec: left.subsec_nanos() as _,
+    })
+}
+
+/// The point in time, of the clock that futexes and `Instant` use, that is so far away.
+fn from_now(left: libc::timespec) -> libc::timespec {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes one local.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    let nanos = time.tv_nsec + left.tv_nsec;
+    libc::timespec {
+        tv_sec: time.tv_sec.saturating_add(left.tv_sec).saturating_add(nanos / 1_000_000_000),
+        tv_nsec: nanos % 1_000_000_000,
+    }
+}
+
+/// What a wait's result means; `None`: a signal came, wait on.
+fn outcome(result: libc::c_long) -> Option<Wait> {
+    if result == 0 {
+        return Some(Wait::Woken);
+    }
+    match std::io::Error::last_os_error().raw_os_error() {
+        Some(libc::EINTR) => None,
+        Some(libc::ETIMEDOUT) => Some(Wait::TimedOut),
+        _ => Some(Wait::Changed),
     }
 }
 
@@ -53,6 +91,14 @@ pub(crate) fn wake(word: &AtomicU32, count: u32) -> usize {
     // SAFETY: the word lives as long as the borrow.
     let woken = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count) };
     usize::try_from(woken).unwrap_or(0)
+}
+
+/// Wakes up to `count` sleepers of `word` that are of one of these kinds.
+pub(crate) fn wake_among(kinds: u32, word: &AtomicU32, count: u32) {
+    let (op, count) = (libc::FUTEX_WAKE_BITSET, i32::try_from(count).unwrap_or(i32::MAX));
+    let none = ptr::null::<u32>();
+    // SAFETY: the word lives as long as the borrow.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), op, count, none, none, kinds) };
 }
 
 /// Wakes all sleepers of `word`.
