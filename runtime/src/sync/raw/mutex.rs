@@ -16,7 +16,9 @@
 //! that was held, so its share of the wakes is passed on.
 
 use super::NotGot;
-use crate::sync::prim::{AtomicU32, Ordering, Patience, Wait, full_fence, spin_until, wait_among, wake_all, wake_among};
+use crate::sync::prim::{
+    AtomicU32, Ordering, Patience, Wait, full_fence, spin_until, wait_among, wake_all, wake_among,
+};
 use std::time::Instant;
 
 const WAITERS: u32 = 1 << 31;
@@ -165,7 +167,11 @@ impl RawMutex {
         loop {
             full_fence();
             let seen = self.word.load(Ordering::Acquire);
-            let free = if seen == RESERVED { self.heir.load(Ordering::Acquire) == 0 } else { seen != 0 && is_dead(seen & !WAITERS) };
+            let free = if seen == RESERVED {
+                self.heir.load(Ordering::Acquire) == 0
+            } else {
+                seen != 0 && is_dead(seen & !WAITERS)
+            };
             if !free {
                 return;
             }
