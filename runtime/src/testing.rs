@@ -16,6 +16,16 @@ pub const MUTANTS: &[(u32, &str)] = arena::mutants::ALL;
 pub use crate::pool::testing as pool;
 pub use crate::task::testing as task;
 
+/// All of them.
+pub fn mutants() -> Vec<(u32, &'static str)> {
+    [MUTANTS, pool::MUTANTS, crate::object::mutants::ALL].concat()
+}
+
+/// Objects of a kind for tests.
+pub mod object {
+    pub use crate::object::testing::{OtherBox, TestBox};
+}
+
 /// Makes one of [`MUTANTS`] in this process and those it forks from now on; 0 for none.
 pub fn select_mutant(number: u32) {
     arena::mutants::select(number);
@@ -249,6 +259,10 @@ impl Member {
 }
 
 impl Block {
+    pub(crate) fn of(block: arena::Block) -> Block {
+        Block(block)
+    }
+
     pub fn id(&self) -> u64 {
         self.0.id().raw()
     }

@@ -94,6 +94,11 @@ impl Arena {
         self.me
     }
 
+    /// What no other arena has.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Refuses in a `fork` of a member, where the mapping is absent.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), ArenaError> {

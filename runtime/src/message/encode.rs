@@ -13,9 +13,11 @@
 //! touched again.
 
 use std::alloc::Layout;
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use rkyv::Place;
 use rkyv::rancor::Fallible;
@@ -23,7 +25,7 @@ use rkyv::ser::sharing::SharingState;
 use rkyv::ser::{Allocator, Positional, Sharing, Writer};
 
 use super::scratch::Scratch;
-use super::{EncodeError, Message};
+use super::{EncodeError, Message, Pin};
 use crate::ErrorKind;
 
 /// Alignment of spans, and the modulus that keeps alignment when data moves.
@@ -40,6 +42,12 @@ pub trait Sink {
     /// # Errors
     /// [`ErrorKind::OutOfMemory`] and the like; the message being written is given up.
     fn more(&mut self, min: usize) -> Result<SinkSpan, EncodeError>;
+
+    /// Keeps an object alive as long as the memory that was handed out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotSendable`] where that memory may outlive the family, in a file for instance; and as for `more`.
+    fn pin(&mut self, pin: &Pin) -> Result<(), EncodeError>;
 }
 
 /// Memory that a [`Sink`] handed out.
@@ -158,6 +166,11 @@ impl Encoder {
         }
     }
 
+    /// Keeps an object alive as long as the message that is being written.
+    pub(crate) fn pin(&mut self, pin: &Pin) -> Result<(), EncodeError> {
+        self.sink.pin(pin)
+    }
+
     /// Forgets the item being written, after an error or a panic.
     #[cold]
     pub(crate) fn abandon(&mut self) {
@@ -258,6 +271,7 @@ impl Sharing<EncodeError> for Encoder {
 #[derive(Debug, Default)]
 pub struct HeapSink {
     spans: Vec<Aligned>,
+    pinned: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Zeroed bytes aligned to [`ALIGN`].
@@ -290,5 +304,10 @@ impl Sink for HeapSink {
         self.spans.push(Aligned(ptr, layout));
         // SAFETY: fresh zeroed memory of this size and alignment, kept as long as the sink.
         Ok(unsafe { SinkSpan::new(ptr, size) })
+    }
+
+    fn pin(&mut self, pin: &Pin) -> Result<(), EncodeError> {
+        self.pinned.push(pin.keep());
+        Ok(())
     }
 }

@@ -17,6 +17,7 @@ mod encode;
 mod error;
 mod impls;
 mod in_place;
+mod pin;
 mod plain;
 mod scratch;
 
@@ -32,6 +33,7 @@ pub use error::{DecodeError, EncodeError};
 pub use impls::system::{ArchivedOsString, ArchivedPathBuf, ArchivedSystemTime};
 pub(crate) use impls::system::{os_parts, os_root, path_parts, path_root};
 pub use in_place::{InPlace, SliceItem};
+pub use pin::Pin;
 pub use plain::{Plain, is_plain};
 
 /// A value that can be sent to another process.

@@ -68,6 +68,10 @@ impl Sink for Stingy {
         // SAFETY: `len` initialised bytes at a multiple of 64, handed out once; the mapping lives in the test.
         Ok(unsafe { SinkSpan::new(ptr, len) })
     }
+
+    fn pin(&mut self, _: &Pin) -> Result<(), EncodeError> {
+        Err(EncodeError::new(ErrorKind::NotSendable, "this mapping refers to nothing"))
+    }
 }
 
 /// Writes the values through one encoder, checks them, reads them back.

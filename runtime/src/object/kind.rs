@@ -67,8 +67,10 @@ impl Table {
 /// All kinds. A new one adds its line; codes are never used again for something else.
 static KINDS: &[Table] = &[
     Table::of::<super::directory::Directory>(),
-    #[cfg(any(test, feature = "testing"))]
-    Table::of::<super::testing::Box>(),
+    #[cfg(feature = "testing")]
+    Table::of::<super::testing::BoxKind>(),
+    #[cfg(feature = "testing")]
+    Table::of::<super::testing::OtherKind>(),
 ];
 
 /// The kind with this number; `None` for none.

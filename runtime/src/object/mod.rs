@@ -6,10 +6,12 @@ mod directory;
 mod handle;
 pub(crate) mod kind;
 pub(crate) mod lock;
+mod message;
 pub(crate) mod mutants;
-#[cfg(any(test, feature = "testing"))]
+mod spill;
+#[cfg(feature = "testing")]
 pub(crate) mod testing;
-#[cfg(test)]
+#[cfg(all(test, feature = "testing"))]
 mod tests;
 mod watch;
 
@@ -18,3 +20,6 @@ pub(crate) use directory::recover_root;
 pub(crate) use handle::Handle;
 pub(crate) use kind::Kind;
 pub(crate) use lock::{Doomed, Locked, OWN_OPS, Object, REDO, SETS, Set, destroy, nudge, recover};
+pub use message::ArchivedHandle;
+pub(crate) use message::message_by_handle;
+pub(crate) use spill::Spill;

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::testing::Box;
+use super::testing::BoxKind;
 use super::{Handle, Role, Set};
 use crate::arena::{Arena, BlockId, create};
 
@@ -17,7 +17,7 @@ fn blocks(arena: &'static Arena) -> u64 {
     arena.ledger().blocks
 }
 
-fn new(arena: &'static Arena) -> Handle<Box> {
+fn new(arena: &'static Arena) -> Handle<BoxKind> {
     Handle::create_in(arena, 0, Role::Plain, |_| ()).unwrap()
 }
 
@@ -36,7 +36,7 @@ fn an_object_lives_as_long_as_any_handle() {
     let id = sender.id();
     drop(sender);
     assert_eq!(blocks(arena), 0);
-    assert!(Handle::<Box>::open(arena, id, Role::Plain).is_err());
+    assert!(Handle::<BoxKind>::open(arena, id, Role::Plain).is_err());
 }
 
 #[test]

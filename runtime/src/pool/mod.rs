@@ -22,7 +22,6 @@ mod mutants;
 mod ring;
 mod run;
 mod several;
-mod spill;
 mod state;
 mod stats;
 #[cfg(feature = "testing")]

@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use super::claim::{self, Claim};
 use super::layout::{self, ControlView, Fault, JobView, Seat};
-use super::{bell, mutants, spill::Spill};
+use super::{bell, mutants};
 use crate::arena::{Arena, BlockId, Owner, mutant};
 use crate::message::Encoder;
+use crate::object::Spill;
 use crate::process::forget_panic;
 use crate::task::{RunCtx, TaskEntry, TaskFault, TaskId, WorkerState, registry};
 

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering::*;
 
 use super::PoolError;
 use super::layout::ControlView;
-use super::spill::Spill;
 use crate::ErrorKind;
 use crate::arena::{Arena, Block};
 use crate::message::Encoder;
+use crate::object::Spill;
 use crate::task::{Accept, Home, Role, StateFn, TaskId, WorkerState, registry};
 
 /// A state constructor's input, in shared memory.

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 use super::estimate::{Outlook, WINDOW_BYTES};
 use super::job::{Bell, Job, NewJob};
 use super::layout::{self, JobShape, JobView};
-use super::spill::Spill;
 use crate::ErrorKind;
 use crate::arena::{Arena, ArenaError};
 use crate::message::{self, DecodeError, Decoder, EncodeError, Encoder, Message};
+use crate::object::Spill;
 use crate::task::{Accept, TaskContext, TaskEntry, TaskError, TaskFn, TaskId};
 
 /// A lazy window is published unfilled when the caller's iterator takes longer than this.

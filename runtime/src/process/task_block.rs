@@ -14,7 +14,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::arena::{Arena, Block, BlockId, RawBlock};
-use crate::message::{EncodeError, Encoder, Sink, SinkSpan};
+use crate::message::Encoder;
+use crate::object::Spill;
 use crate::task::registry::TaskId;
 use crate::task::{TaskEntry, TaskFault};
 
@@ -110,7 +111,7 @@ impl TaskBlock {
 
     /// An encoder whose data becomes part of this block.
     pub(crate) fn encoder(&self) -> Encoder {
-        Encoder::new(Box::new(Spill { arena: self.arena, parent: self.id }))
+        Encoder::new(Box::new(Spill::new(self.arena, self.id)))
     }
 
     /// The output slot holds the task's value.
@@ -150,24 +151,5 @@ impl TaskBlock {
             }
             _ => Outcome::None,
         }
-    }
-}
-
-/// Gives blocks that are children of another.
-struct Spill {
-    arena: &'static Arena,
-    parent: BlockId,
-}
-
-impl Sink for Spill {
-    fn more(&mut self, min: usize) -> Result<SinkSpan, EncodeError> {
-        let failed = |error: crate::arena::ArenaError| EncodeError::new(error.kind(), error.to_string());
-        let block = self.arena.alloc(min.max(256)).map_err(failed)?;
-        let (start, len) = (NonNull::new(block.as_ptr()), block.capacity());
-        block.adopt_into(self.parent).map_err(failed)?;
-        let start = start.ok_or_else(|| EncodeError::new(crate::ErrorKind::OutOfMemory, "no block"))?;
-        // SAFETY: a fresh block, initialised and aligned to 64 as all are; it now lives as long as the parent block, in the one
-        // mapping where the slots lie too, and nobody else has it.
-        Ok(unsafe { SinkSpan::new(start, len) })
     }
 }
