@@ -1,7 +1,7 @@
 //! The kinds that all errors of this crate share, and the error a `main` returns.
 
 use crate::Failure;
-use crate::{PoolError, SpawnError, TaskError};
+use crate::{FlowError, PoolError, SpawnError, TaskError};
 
 /// What kind of failure an error is, whichever type carries it.
 ///
@@ -71,6 +71,9 @@ pub enum Error {
     /// A task returned an error of its own.
     #[error("{0:#}")]
     Failed(Failure),
+    /// Items of a flow were lost.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
     /// A pool could not be made or ended.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -88,6 +91,7 @@ impl Error {
         match self {
             Error::Task(error) => error.kind(),
             Error::Failed(_) => ErrorKind::Failed,
+            Error::Flow(error) => error.kind(),
             Error::Pool(error) => error.kind(),
             Error::Spawn(error) => error.kind(),
             Error::Io(_) => ErrorKind::Io,

@@ -39,6 +39,7 @@
 mod arena;
 mod error;
 mod executor;
+mod flow;
 mod message;
 mod object;
 mod pool;
@@ -57,6 +58,7 @@ pub mod __private;
 
 pub use error::{Error, ErrorKind, Result};
 pub use executor::{Executor, Inline};
+pub use flow::{Flow, FlowError, FlowStream, Table};
 pub use message::{Archived, Message, Plain};
 pub use offspring_macros::{message, task};
 pub use pool::{

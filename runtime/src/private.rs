@@ -14,6 +14,8 @@ pub use crate::task::{
 
 /// Types that public signatures mention and nobody needs to name.
 pub mod internals {
+    pub use crate::executor::{Kept, Lost, Part, RunOptions};
+    pub use crate::flow::internals::*;
     pub use crate::message::*;
     pub use crate::task::registry::{DuplicateTask, LookupError};
     pub use crate::task::*;

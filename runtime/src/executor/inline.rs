@@ -1,15 +1,14 @@
 //! Tasks in the calling process: for debugging and for tests.
 #![allow(unsafe_code)]
 
-use std::alloc::{self, Layout};
-use std::ptr::NonNull;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::Executor;
+use super::{Executor, Kept, Lost, Part, RunOptions};
 use crate::message::{self, Encoder, HeapSink};
 use crate::task::{
-    Accept, Home, Role, RunCtx, SlotLayout, StateFn, TaskContext, TaskEntry, TaskError, TaskFault, TaskFn, WorkerState,
+    Accept, Fused, Home, Program, Role, RunCtx, Slots, StateFn, TaskContext, TaskEntry, TaskError, TaskFault, TaskFn, WorkerState,
     install_panic_hook, registry,
 };
 use crate::{ErrorKind, TaskHandle};
@@ -42,7 +41,7 @@ pub struct Inline {
 #[derive(Debug)]
 struct Maker {
     entry: &'static TaskEntry,
-    input: Slot,
+    input: Slots,
     /// Keeps what of the input lies outside its slot. Never used again.
     _spilled: Encoder,
 }
@@ -63,31 +62,6 @@ unsafe impl Sync for Maker {}
 unsafe impl Send for States {}
 // SAFETY: the mutex lets one thread at a time take a state out or put one back, and whoever took it has it alone.
 unsafe impl Sync for States {}
-
-/// A slot on the heap, zeroed.
-#[derive(Debug)]
-struct Slot {
-    at: NonNull<u8>,
-    layout: Layout,
-}
-
-impl Slot {
-    fn new(slot: SlotLayout) -> Slot {
-        // A slot may have no size; an allocation must have one.
-        let layout = Layout::from_size_align(slot.size.max(1), slot.align).unwrap_or(Layout::new::<[u64; 8]>());
-        // SAFETY: the layout has a size.
-        let at = unsafe { alloc::alloc_zeroed(layout) };
-        let at = NonNull::new(at).unwrap_or_else(|| alloc::handle_alloc_error(layout));
-        Slot { at, layout }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout.
-        unsafe { alloc::dealloc(self.at.as_ptr(), self.layout) }
-    }
-}
 
 /// The task or state constructor that `F` is, or the panic that names the cure when it is none.
 #[track_caller]
@@ -152,10 +126,10 @@ impl Inline {
         A: Accept<M>,
     {
         let entry = task_of::<F>(Role::State);
-        let slot = Slot::new(entry.input());
+        let slot = Slots::new(entry.input(), 1);
         let mut encoder = Encoder::new(Box::new(HeapSink::new()));
         // SAFETY: a slot of the layout that the constructor's entry states; it and what the encoder spills are on the heap.
-        unsafe { input.write(&mut encoder, slot.at.as_ptr()) }.map_err(|error| TaskError::NotSendable {
+        unsafe { input.write(&mut encoder, slot.as_ptr()) }.map_err(|error| TaskError::NotSendable {
             context: TaskContext { task: entry.name().into(), item: None },
             reason: error.to_string(),
             kind: error.kind(),
@@ -169,7 +143,7 @@ impl Inline {
         idle.unwrap_or_else(|| match &self.maker {
             // SAFETY: looked up as a state constructor, with an input that was encoded for it and that lives as long as all
             // states, which never leave this executor.
-            Some(maker) => unsafe { WorkerState::made_by(maker.entry, maker.input.at.as_ptr(), Home::Inline) },
+            Some(maker) => unsafe { WorkerState::made_by(maker.entry, maker.input.as_ptr(), Home::Inline) },
             None => WorkerState::none(Home::Inline),
         })
     }
@@ -182,11 +156,11 @@ impl Inline {
     {
         let entry = task_of::<F>(Role::Task);
         let context = TaskContext { task: entry.name().into(), item: index };
-        let (input, output) = (Slot::new(entry.input()), Slot::new(entry.output()));
+        let (input, output) = (Slots::new(entry.input(), 1), Slots::new(entry.output(), 1));
         let mut encoder = Encoder::new(Box::new(HeapSink::new()));
         // SAFETY: a slot of the layout that the task's entry states for its input; both slots and what the encoder spills
         // are on the heap of this process, and outlive the call.
-        unsafe { item.write(&mut encoder, input.at.as_ptr()) }.map_err(|error| TaskError::NotSendable {
+        unsafe { item.write(&mut encoder, input.as_ptr()) }.map_err(|error| TaskError::NotSendable {
             context: context.clone(),
             reason: error.to_string(),
             kind: error.kind(),
@@ -198,8 +172,8 @@ impl Inline {
         let mut fault = |_: usize, fault: TaskFault| failed = Some(fault);
         let mut state = self.borrow_state();
         let mut run = RunCtx {
-            inputs: input.at.as_ptr(),
-            outputs: output.at.as_ptr(),
+            inputs: input.as_ptr(),
+            outputs: output.as_ptr(),
             lo: 0,
             hi: 1,
             progress: &progress,
@@ -207,6 +181,8 @@ impl Inline {
             state: &mut state,
             fault: &mut fault,
             stop: &stop,
+            skips: &[],
+            caught: || (),
         };
         // SAFETY: one input slot that this task's own type was encoded into, and one output slot of its layout.
         unsafe { entry.run(&mut run) };
@@ -217,13 +193,47 @@ impl Inline {
             return Err(fault.into_error(context, std::process::id()));
         }
         // SAFETY: the run reported no fault, so the output slot holds a value of the task's output type.
-        unsafe { message::decode::<F::Output>(output.at.as_ptr()) }.map_err(|error| TaskError::NotSendable {
+        unsafe { message::decode::<F::Output>(output.as_ptr()) }.map_err(|error| TaskError::NotSendable {
             context,
             reason: error.to_string(),
             kind: ErrorKind::InvalidData,
         })
     }
 }
+
+impl Inline {
+    /// Runs a program over encoded items.
+    fn run_chunk<P: Program>(&self, inputs: Slots, items: usize, mut encoder: Encoder) -> Kept<P::Output> {
+        let output = Slots::new(P::ENTRY.output(), 1);
+        install_panic_hook(|_| ());
+        let mut state = self.borrow_state();
+        let mut run = RunCtx {
+            inputs: inputs.as_ptr(),
+            outputs: output.as_ptr(),
+            lo: 0,
+            hi: items,
+            progress: &AtomicU64::new(0),
+            encoder: &mut encoder,
+            state: &mut state,
+            // A program tells of faults in its output.
+            fault: &mut |_, _| (),
+            stop: &AtomicU32::new(0),
+            skips: &[],
+            caught: || (),
+        };
+        // SAFETY: as many input slots as said, that this program's own items were encoded into, and one output slot of its layout.
+        unsafe { P::ENTRY.run(&mut run) };
+        if self.maker.is_some() {
+            self.states.lock().push(state);
+        }
+        let slot = output.as_ptr();
+        // SAFETY: the program was not stopped, so it left its output in the slot. All that it may refer to is kept.
+        unsafe { Kept::new(slot, Rc::new((output, inputs, encoder))) }
+    }
+}
+
+/// Items of a chunk where nothing else is said.
+const INLINE_CHUNK: usize = 16;
 
 impl Executor for Inline {
     #[track_caller]
@@ -275,5 +285,45 @@ impl Executor for Inline {
         let entry = task_of::<F>(Role::Task);
         let context = TaskContext { task: entry.name().into(), item: None };
         Ok(TaskHandle::over(context, self.run::<F, M, A>(input, None)))
+    }
+
+    fn run_program<P, I>(
+        &self,
+        mut items: I,
+        options: RunOptions,
+    ) -> impl Iterator<Item = Result<Part<P::Output>, TaskError>>
+    where
+        P: Program,
+        I: Iterator,
+        I::Item: Accept<Fused<P>>,
+    {
+        let chunk = options.chunk.unwrap_or(if options.lazy { 1 } else { INLINE_CHUNK });
+        let (mut next, mut ended) = (0, false);
+        std::iter::from_fn(move || {
+            let entry = P::ENTRY;
+            let (first, inputs) = (next, Slots::new(entry.input(), chunk));
+            let mut encoder = Encoder::new(Box::new(HeapSink::new()));
+            let (mut written, mut lost) = (0, Vec::new());
+            while !ended && written < chunk && lost.is_empty() {
+                let Some(item) = items.next() else {
+                    ended = true;
+                    break;
+                };
+                // SAFETY: one of `chunk` slots of the layout that the program's entry states for its inputs; slots and what is spilled are on
+                // the heap of this process, and are kept as long as the part.
+                match unsafe { item.write(&mut encoder, inputs.as_ptr().add(written * entry.input().size)) } {
+                    Ok(()) => written += 1,
+                    Err(error) => {
+                        let context = TaskContext { task: entry.name().into(), item: Some(next) };
+                        let error =
+                            TaskError::NotSendable { context, reason: error.to_string(), kind: error.kind() };
+                        lost.push(Lost { item: next, stage: 0, error });
+                    }
+                }
+                next += 1;
+            }
+            let outcome = (written > 0).then(|| self.run_chunk::<P>(inputs, written, encoder));
+            (outcome.is_some() || !lost.is_empty()).then_some(Ok(Part { first, outcome, lost }))
+        })
     }
 }

@@ -1,10 +1,13 @@
 //! What every engine that runs tasks offers.
 
 mod inline;
+mod part;
 
 pub use inline::Inline;
+pub use part::{Kept, Lost, Part, RunOptions};
 
-use crate::task::{Accept, TaskError, TaskFn};
+use crate::flow::{Flow, Item, Start};
+use crate::task::{Accept, Fused, Program, TaskError, TaskFn};
 use crate::{Pool, TaskHandle};
 
 /// Something that runs tasks: a [`Pool`] of processes on this machine, or [`Inline`] in the calling process.
@@ -87,6 +90,30 @@ pub trait Executor {
     {
         self.submit(task, input)?.get()
     }
+
+    /// Begins a flow over `items`. As [`Pool::flow`].
+    fn flow<I, S>(&self, items: I) -> Flow<'_, Self, I::IntoIter, S, Start>
+    where
+        Self: Sized,
+        I: IntoIterator,
+        I::Item: Item<S>,
+    {
+        Flow::new(self, items.into_iter())
+    }
+
+    /// Runs a program over items: what a flow is made of. Each part is one chunk's; parts come lazily, in order unless asked otherwise.
+    /// An error is about the run as a whole, and the last thing that comes.
+    // Not public API: engines implement it, flows call it.
+    #[doc(hidden)]
+    fn run_program<P, I>(
+        &self,
+        items: I,
+        options: RunOptions,
+    ) -> impl Iterator<Item = Result<Part<P::Output>, TaskError>>
+    where
+        P: Program,
+        I: Iterator,
+        I::Item: Accept<Fused<P>>;
 }
 
 impl Executor for Pool {
@@ -137,5 +164,18 @@ impl Executor for Pool {
         A: Accept<M>,
     {
         Pool::submit(self, task, input)
+    }
+
+    fn run_program<P, I>(
+        &self,
+        items: I,
+        options: RunOptions,
+    ) -> impl Iterator<Item = Result<Part<P::Output>, TaskError>>
+    where
+        P: Program,
+        I: Iterator,
+        I::Item: Accept<Fused<P>>,
+    {
+        self.run_chunks::<P, I>(items, options)
     }
 }

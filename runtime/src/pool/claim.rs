@@ -26,6 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering::*};
 use super::layout::{JobView, Seat};
 use super::mutants;
 use crate::arena::{Owner, mutant};
+use crate::task::STAGE_SHIFT;
 
 const STATE: u64 = 0b11;
 const FREE: u64 = 0;
@@ -69,6 +70,25 @@ impl Chunk {
             Chunk::Claimed { by, start } => CLAIMED | u64::from(by) << OWNER_SHIFT | (start as u64) << START_SHIFT,
             Chunk::Done { end } => DONE | (end as u64) << START_SHIFT,
         }
+    }
+}
+
+/// What a seat's `progress` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// The item being run, or the first that is not done; counted from the chunk's start.
+    pub(super) item: usize,
+    /// Is it being run?
+    pub(super) running: bool,
+    /// Which task of a program it is at; 0 for a task by itself.
+    pub(super) stage: u32,
+}
+
+impl Progress {
+    /// Reads the word.
+    pub(super) fn of(raw: u64) -> Progress {
+        let item = ((raw & ((1 << STAGE_SHIFT) - 1)) >> 1) as usize;
+        Progress { item, running: raw & 1 == 1, stage: (raw >> STAGE_SHIFT) as u32 }
     }
 }
 
@@ -143,8 +163,12 @@ pub(super) struct Remains {
     pub(super) chunk: usize,
     /// The item of the chunk it was running, if it was running one.
     pub(super) running: Option<usize>,
+    /// The task of a program that it was at.
+    pub(super) stage: u32,
     /// The first item of the chunk that it had not begun.
     pub(super) next: usize,
+    /// The first item that its claim was for.
+    pub(super) start: usize,
 }
 
 /// Looks what the dead process `dead` had in hand in `job`, without changing anything.
@@ -155,15 +179,16 @@ pub(super) fn remains(job: &JobView<'_>, seat: &Seat, dead: Owner) -> Option<Rem
     if by != dead.raw() {
         return None;
     }
-    let progress = seat.progress.load(Acquire);
-    let (item, running) = ((progress >> 1) as usize, progress & 1 == 1);
+    let Progress { item, running, stage } = Progress::of(seat.progress.load(Acquire));
     let len = job.range(chunk).len();
     // A worker whose memory was trampled on may have written anything here: nothing outside the claim is believed.
     let item = item.clamp(start, len);
     Some(Remains {
         chunk,
         running: (running && item < len).then_some(item),
+        stage,
         next: (item + usize::from(running)).min(len),
+        start,
     })
 }
 

@@ -11,7 +11,7 @@ use super::core::Phase;
 use super::layout::{self, JobShape, JobView, Seat, want};
 use crate::arena::{self, Arena, Block, BlockId, Owner};
 use crate::process::{Death, Note};
-use crate::task::{TaskContext, TaskError, TaskFault, TaskId};
+use crate::task::{Grain, TaskContext, TaskError, TaskFault, TaskId};
 
 /// A doorbell that all jobs of a batch share, so that a caller can wait for any of them.
 #[derive(Debug)]
@@ -59,6 +59,8 @@ struct Losses {
     lost: BTreeMap<usize, TaskError>,
     /// How often an item was begun by a worker that died.
     tries: HashMap<usize, u32>,
+    /// At which task of a program an item without a value was lost.
+    stages: HashMap<usize, u32>,
     /// Where the job stands in the ring.
     entries: Vec<u64>,
     /// The state of the pool in which the job was cancelled, if it was.
@@ -159,6 +161,12 @@ impl Job {
     /// Is this chunk done?
     pub(super) fn is_done(&self, chunk: usize) -> bool {
         matches!(Chunk::load(&self.view().words[chunk], SeqCst), Chunk::Done { .. })
+    }
+
+    /// Was this chunk, which is done, given up before its end?
+    pub(super) fn is_given_up(&self, chunk: usize) -> bool {
+        let view = self.view();
+        !matches!(Chunk::load(&view.words[chunk], SeqCst), Chunk::Done { end } if end == view.range(chunk).len())
     }
 
     /// Says that the caller waits for all chunks, or for one.
@@ -265,11 +273,19 @@ impl Job {
                 let item = view.range(remains.chunk).start + running;
                 if self.lose(item, death) {
                     next = running;
+                } else {
+                    self.losses().stages.insert(item, remains.stage);
+                    view.skip(item);
                 }
+            }
+            let by_chunk = matches!(self.shape.grain, Grain::Chunk { .. });
+            if by_chunk {
+                // Nothing of it stands until all of it does.
+                next = remains.start;
             }
             let len = view.range(remains.chunk).len();
             let after = match next {
-                _ if next >= len => Chunk::Done { end: len },
+                _ if next >= len && !by_chunk => Chunk::Done { end: len },
                 _ if self.cancelled.load(SeqCst) => Chunk::Done { end: next },
                 _ => Chunk::Free { start: next },
             };
@@ -329,6 +345,11 @@ impl Job {
             }
         }
         failures
+    }
+
+    /// The task of a program at which `item` was lost; 0 if that is not known.
+    pub(super) fn stage_of(&self, item: usize) -> u32 {
+        self.losses().stages.get(&item).copied().unwrap_or(0)
     }
 
     /// The arena it lies in.

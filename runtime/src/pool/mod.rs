@@ -8,6 +8,7 @@
 mod batch;
 mod bell;
 mod builder;
+mod chunks;
 mod claim;
 mod core;
 mod crew;
@@ -43,6 +44,7 @@ pub use several::{WaitFor, as_completed, wait};
 pub use stats::{PoolStats, WorkerInfo};
 pub use view::{View, Views};
 
+use crate::flow::{Flow, Item, Start};
 use crate::task::{Accept, TaskError, TaskFn};
 use core::{Core, Phase};
 use estimate::Outlook;
@@ -253,6 +255,36 @@ impl Pool {
             }
             (None, None) => Err(TaskError::PoolClosed { context: plan.context(None) }),
         }
+    }
+
+    /// Begins a flow: tasks that are run one after the other on each item, with an end that makes something of all of them.
+    ///
+    /// Nothing runs before the end is named. A worker runs all stages of an item in one go; only what the end makes of a chunk of
+    /// items comes back. See [`Flow`].
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    ///
+    /// #[task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// #[task]
+    /// fn sum(a: u64, b: u64) -> u64 {
+    ///     a + b
+    /// }
+    ///
+    /// let pool = Pool::new()?;
+    /// assert_eq!(pool.flow(1..=3).map(square).reduce(sum)?, Some(14));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn flow<I, S>(&self, items: I) -> Flow<'_, Pool, I::IntoIter, S, Start>
+    where
+        I: IntoIterator,
+        I::Item: Item<S>,
+    {
+        Flow::new(self, items.into_iter())
     }
 
     /// Options for one batch.

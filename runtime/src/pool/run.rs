@@ -5,14 +5,14 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::claim::{self, Claim};
+use super::claim::{self, Claim, Progress};
 use super::layout::{self, ControlView, Fault, JobView, Seat};
 use super::{bell, mutants};
 use crate::arena::{Arena, BlockId, Owner, mutant};
 use crate::message::Encoder;
 use crate::object::Spill;
 use crate::process::forget_panic;
-use crate::task::{RunCtx, TaskEntry, TaskFault, TaskId, WorkerState, registry};
+use crate::task::{Grain, RunCtx, TaskEntry, TaskFault, TaskId, WorkerState, registry};
 
 /// What a worker process is.
 #[derive(Debug)]
@@ -88,6 +88,8 @@ impl Worker<'_> {
     fn run_chunk(&mut self, job: &JobView<'_>, entry: &TaskEntry, claimed: Claim, encoder: &mut Encoder) -> usize {
         let range = job.range(claimed.chunk);
         let (arena, first) = (self.arena, range.start);
+        // The bits of this chunk's items; there are none where items are committed one by one.
+        let skips = job.skips_of(range.clone());
         let mut fault = |item: usize, fault: TaskFault| {
             if matches!(fault, TaskFault::Panicked(_)) {
                 forget_panic();
@@ -102,9 +104,10 @@ impl Worker<'_> {
                 std::process::abort();
             }
         };
+        let by_chunk = matches!(entry.grain(), Grain::Chunk { .. });
         let mut context = RunCtx {
             inputs: job.input(first),
-            outputs: job.output(first),
+            outputs: job.output(if by_chunk { claimed.chunk } else { first }),
             lo: claimed.start,
             hi: range.len(),
             progress: &self.seat.progress,
@@ -112,12 +115,14 @@ impl Worker<'_> {
             state: &mut self.state,
             fault: &mut fault,
             stop: &job.header.stop,
+            skips: &skips,
+            caught: forget_panic,
         };
-        // SAFETY: `inputs` and `outputs` are the slots of this chunk's items, `lo..hi` of them, of the layouts the entry
+        // SAFETY: `inputs` and `outputs` are the slots of this chunk's items (or its one output slot), of the layouts the entry
         // states (checked in `attach`); the inputs were encoded by the same entry's task before publication; this process
         // holds the claim, so nobody else touches the outputs.
         unsafe { entry.run(&mut context) };
         // Less than all of them only if the job was cancelled meanwhile.
-        (self.seat.progress.load(std::sync::atomic::Ordering::Relaxed) >> 1) as usize
+        Progress::of(self.seat.progress.load(std::sync::atomic::Ordering::Relaxed)).item
     }
 }

@@ -90,8 +90,7 @@ where
     I::Item: Accept<M>,
 {
     let capacity = outlook.window();
-    let entry = (plan.task, plan.entry.input(), plan.entry.output());
-    let mut shape = JobShape::new(entry, capacity, outlook.chunk(capacity), outlook.chunk.is_none());
+    let mut shape = JobShape::new((plan.task, plan.entry), capacity, outlook.chunk(capacity), outlook.chunk.is_none());
     let bell = plan.bell.as_ref().map_or(0, |bell| bell.pos());
     let mut block = layout::new_job(plan.arena, &shape, bell).map_err(|error| plan.no_memory(first, &error))?;
     let spilled = Rc::new(Cell::new(0));
@@ -187,6 +186,33 @@ impl<R: Message> Reader<'_, R> {
     fn not_decoded(&self, item: usize, error: &DecodeError) -> TaskError {
         let (context, reason) = (self.job.context(item), error.to_string());
         TaskError::NotSendable { context, reason, kind: ErrorKind::InvalidData }
+    }
+
+    /// Where the result of `chunk` lies, which is done: of a program, that is committed by the chunk.
+    ///
+    /// # Errors
+    /// The chunk was given up, or a worker died and left bytes that are no result.
+    pub(super) fn part(&self, chunk: usize) -> Result<*const u8, TaskError> {
+        let first = self.view.range(chunk).start;
+        if self.job.is_given_up(chunk) {
+            let why = self.failures.get(&first).cloned();
+            return Err(why.unwrap_or_else(|| TaskError::Cancelled { context: self.job.context(first) }));
+        }
+        let slot = self.view.output(chunk);
+        if self.suspect {
+            self.check(first, slot)?;
+        }
+        Ok(slot)
+    }
+
+    /// Why `item` has no result, if it has none.
+    pub(super) fn failure(&self, item: usize) -> Option<&TaskError> {
+        self.failures.get(&item)
+    }
+
+    /// The items of a range that have no result, and why.
+    pub(super) fn failures_in(&self, items: std::ops::Range<usize>) -> impl Iterator<Item = (usize, &TaskError)> {
+        self.failures.range(items).map(|(&item, error)| (item, error))
     }
 
     /// How many items there are.

@@ -6,58 +6,8 @@
 
 use std::ffi::c_void;
 
-/// The start of an ELF file, where the linker put it in memory.
-#[repr(C)]
-struct ElfHeader {
-    ident: [u8; 16],
-    kind: u16,
-    machine: u16,
-    version: u32,
-    entry: usize,
-    program_headers: usize,
-    section_headers: usize,
-    flags: u32,
-    header_size: u16,
-    program_header_size: u16,
-    program_header_count: u16,
-}
-
-#[repr(C)]
-#[cfg(target_pointer_width = "64")]
-struct ProgramHeader {
-    kind: u32,
-    flags: u32,
-    offset: u64,
-    address: u64,
-    physical: u64,
-    file_size: u64,
-    memory_size: u64,
-    align: u64,
-}
-
-unsafe extern "C" {
-    /// The ELF header of the module that this code is in; defined by every linker.
-    #[link_name = "__ehdr_start"]
-    static ELF: ElfHeader;
-}
-
-fn headers() -> &'static [ProgramHeader] {
-    // SAFETY: the linker lays the ELF header at `__ehdr_start` and the program headers, which the loader itself reads, at the offset it
-    // names in the same segment; both are mapped read-only for the life of the program.
-    unsafe {
-        let start = (&raw const ELF).cast::<u8>();
-        let first = start.add(ELF.program_headers).cast::<ProgramHeader>();
-        std::slice::from_raw_parts(first, usize::from(ELF.program_header_count))
-    }
-}
-
-/// Is this code in the main program, and not in a shared library?
-pub(crate) fn in_main_program() -> bool {
-    // SAFETY: takes an integer; a missing value is 0.
-    let main = unsafe { libc::getauxval(libc::AT_PHDR) } as usize;
-    // A kernel or emulator that does not say: assume the usual.
-    main == 0 || main == headers().as_ptr() as usize
-}
+pub(crate) use crate::sys::image::in_main_program;
+use crate::sys::image::{self, headers};
 
 /// A number that differs between builds: of the linker's build id where there is one, of the sizes and places of segments and functions
 /// and of the registered tasks elsewhere.
@@ -72,18 +22,17 @@ pub(crate) fn fingerprint() -> u64 {
         if header.kind != PT_NOTE {
             continue;
         }
-        let load_address =
-            headers().iter().find(|header| header.kind == 1 && header.offset == 0).map_or(0, |h| h.address);
+        let load_address = image::load_address();
         // SAFETY: a note segment is part of a loaded, read-only segment; its address counts from where the file was linked to start.
         let notes = unsafe {
-            let start = (&raw const ELF).cast::<u8>().wrapping_add((header.address - load_address) as usize);
+            let start = image::start().wrapping_add((header.address - load_address) as usize);
             std::slice::from_raw_parts(start, header.memory_size as usize)
         };
         if let Some(id) = find_note(notes, NT_GNU_BUILD_ID) {
             hash.add(id);
         }
     }
-    let here = fingerprint as *const c_void as usize - (&raw const ELF) as usize;
+    let here = fingerprint as *const c_void as usize - image::start() as usize;
     hash.add(&here.to_ne_bytes());
     hash.0
 }
@@ -123,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_test_binary_is_a_main_program_with_a_stable_fingerprint() {
-        assert!(in_main_program());
+        assert!(image::in_main_program());
         assert_eq!(fingerprint(), fingerprint());
     }
 

@@ -50,6 +50,8 @@ fn run(block: TaskBlock) -> Option<TaskFault> {
         lo: 0,
         hi: 1,
         progress: &AtomicU64::new(0),
+        skips: &[],
+        caught: || (),
         encoder: &mut encoder,
         state: &mut WorkerState::none(Home::Process),
         fault: &mut |_, why| fault = Some(why),

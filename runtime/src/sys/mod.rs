@@ -3,6 +3,7 @@ pub(crate) mod clock;
 pub(crate) mod clone;
 pub(crate) mod fd;
 pub(crate) mod futex;
+pub(crate) mod image;
 pub(crate) mod lock;
 pub(crate) mod mem;
 pub(crate) mod pidfd;

@@ -35,6 +35,7 @@ pub struct TaskCall {
     pub(super) input: SlotLayout,
     pub(super) output: SlotLayout,
     pub(super) role: Role,
+    pub(super) grain: Grain,
     pub(super) failure: Option<unsafe fn(*const u8) -> Option<String>>,
 }
 
@@ -53,6 +54,38 @@ pub enum Role {
 pub struct TaskEntry {
     source: TaskSource,
     call: TaskCall,
+}
+
+/// What is committed at once, and what a slot of results is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grain {
+    /// Each item: it has an output slot of its own, and stands although its worker dies later.
+    Item,
+    /// Each chunk: one output slot for all its items. What was done of a chunk whose worker dies is done again.
+    Chunk {
+        /// What a chunk should last.
+        nanos: u64,
+    },
+}
+
+impl TaskCall {
+    /// A program that runs several tasks on each item of a chunk.
+    pub(crate) const fn of_program<P: 'static>(
+        run: unsafe fn(&mut RunCtx<'_>),
+        input: SlotLayout,
+        output: SlotLayout,
+        nanos: u64,
+    ) -> TaskCall {
+        TaskCall {
+            run,
+            type_id: TypeId::of::<P>,
+            input,
+            output,
+            role: Role::Task,
+            grain: Grain::Chunk { nanos },
+            failure: None,
+        }
+    }
 }
 
 impl TaskEntry {
@@ -75,6 +108,11 @@ impl TaskEntry {
     /// A task, or a constructor of a worker's state?
     pub fn role(&self) -> Role {
         self.call.role
+    }
+
+    /// What is committed at once?
+    pub fn grain(&self) -> Grain {
+        self.call.grain
     }
 
     /// Size and alignment of one input slot.

@@ -162,6 +162,33 @@ impl TaskError {
         }
     }
 
+    fn context_mut(&mut self) -> &mut TaskContext {
+        match self {
+            TaskError::Panicked { context, .. }
+            | TaskError::WorkerDied { context, .. }
+            | TaskError::TimedOut { context, .. }
+            | TaskError::Cancelled { context }
+            | TaskError::NotSendable { context, .. }
+            | TaskError::PoolClosed { context }
+            | TaskError::NoWorker { context, .. }
+            | TaskError::NoState { context, .. }
+            | TaskError::Timeout { context, .. }
+            | TaskError::Taken { context } => context,
+        }
+    }
+
+    /// The same about this item.
+    pub(crate) fn with_item(mut self, item: usize) -> TaskError {
+        self.context_mut().item = Some(item);
+        self
+    }
+
+    /// The same about this task.
+    pub(crate) fn with_task(mut self, task: Arc<str>) -> TaskError {
+        self.context_mut().task = task;
+        self
+    }
+
     /// Which task and item this is about.
     pub fn context(&self) -> &TaskContext {
         match self {

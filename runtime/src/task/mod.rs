@@ -8,8 +8,10 @@ mod fault;
 mod function;
 mod panic;
 mod param;
+mod program;
 pub(crate) mod registry;
 mod run;
+mod slot;
 mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -17,18 +19,21 @@ pub mod testing;
 mod tests;
 
 pub use accept::{Accept, Feed};
-pub use entry::{Role, TaskCall, TaskEntry, TaskSource};
+pub use entry::{Grain, Role, TaskCall, TaskEntry, TaskSource};
 pub use error::{TaskContext, TaskError};
 pub use failure::{ArchivedFailure, Failure};
 pub use fallible::{AnyError, DebugError, DisplayError, NoError, Probe};
 pub use fault::TaskFault;
 pub use function::{Borrowed, By, Call, NoState, StateFn, TaskFn};
-pub(crate) use panic::is_under_way as is_panicking;
+pub(crate) use panic::{catch, is_under_way as is_panicking};
 pub use panic::{PanicRecord, install as install_panic_hook};
 pub use param::{
     AsOsStr, AsPath, AsSlice, AsText, ByLending, ByValue, InArchive, Kind, Lent, OsStrRef, Param, PathRef, Slice, Text,
     Value, Viewed, param,
 };
+pub use program::{Fuse, Fused, Program, lookup as lookup_program};
 pub use registry::{TaskId, TaskInfo, tasks};
-pub use run::{Fallibly, Made, Plainly, RunCtx, SlotLayout, constructor, plain, state, with_state};
+pub use run::{Fallibly, Made, Plainly, RunCtx, STAGE_SHIFT, SlotLayout, constructor, plain, state, with_state};
+pub(crate) use run::function as function_of;
+pub use slot::Slots;
 pub use state::{Home, WorkerState};

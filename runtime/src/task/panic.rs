@@ -52,7 +52,7 @@ pub(crate) fn is_under_way() -> bool {
 ///
 /// # Errors
 /// The panic.
-pub(super) fn catch<T>(task: impl FnOnce() -> T) -> Result<T, PanicRecord> {
+pub(crate) fn catch<T>(task: impl FnOnce() -> T) -> Result<T, PanicRecord> {
     let before = RECORDING.replace(true);
     // A panic under way is one whose unwinding runs this; any other is a task's own affair, which caught it.
     let outer = LAST.take().filter(|_| std::thread::panicking());

@@ -1,4 +1,5 @@
 //! All tasks of the program, in one order that every process of one build agrees on.
+#![allow(unsafe_code)]
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -6,10 +7,14 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use super::entry::{Role, TaskEntry};
+use crate::sys::image;
 
 /// A task's place in the registry: equal in every process of one build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(u32);
+
+/// Set in the number of a program; the rest of it is where its code lies in the file.
+const PROGRAM: u32 = 1 << 31;
 
 impl TaskId {
     /// From the number that crossed the wire. [`get`] says whether there is such a task.
@@ -21,6 +26,36 @@ impl TaskId {
     pub fn as_raw(self) -> u32 {
         self.0
     }
+}
+
+/// Describes a program: tasks that were put together by generic code, which has no name of its own to be registered by.
+///
+/// It is identified by the place of this function in the program's file, which is the same in all processes of one build, as one
+/// function is made of each set of type parameters. Should the linker fold two of them into one, because their code is the same to
+/// the bit, then so are the entries that they return.
+pub(crate) type ProgramEntry = fn() -> &'static TaskEntry;
+
+/// The number under which other processes find a program.
+///
+/// # Errors
+/// Its code lies in a shared library: those lie elsewhere in each process.
+pub(crate) fn program(entry: ProgramEntry) -> Result<TaskId, LookupError> {
+    let name = entry().name();
+    let in_shared_library = LookupError::InSharedLibrary { name };
+    if !image::in_main_program() {
+        return Err(in_shared_library);
+    }
+    let offset = image::code_offset(entry as usize).and_then(|offset| u32::try_from(offset).ok());
+    offset.filter(|offset| offset & PROGRAM == 0).map(|offset| TaskId(PROGRAM | offset)).ok_or(in_shared_library)
+}
+
+/// The program of that number.
+fn find_program(id: TaskId) -> Option<&'static TaskEntry> {
+    let address = image::code_at(u64::from(id.0 & !PROGRAM))?;
+    // SAFETY: the number was made by `program`, of such a function, in a process of the same build (a child compares builds before it
+    // takes anything from its parent), so there is one at the same distance from the start of the file.
+    let entry = unsafe { std::mem::transmute::<*const u8, ProgramEntry>(address) };
+    Some(entry())
 }
 
 struct Registry {
@@ -70,6 +105,15 @@ pub enum LookupError {
         /// The function's type, as the compiler names it.
         name: &'static str,
     },
+    /// The code that joins tasks to a flow lies in a shared library.
+    #[error(
+        "`{name}` lies in a shared library, where child processes cannot find it: each loads it at another address. Link the crate \
+         that makes the flow into the program itself (crate-type \"rlib\"), or run its tasks one by one with `map`"
+    )]
+    InSharedLibrary {
+        /// What it is.
+        name: &'static str,
+    },
     /// Two tasks have the same key, so none can be told from the other.
     #[error(transparent)]
     Duplicate(#[from] DuplicateTask),
@@ -91,6 +135,7 @@ impl LookupError {
     pub fn kind(&self) -> crate::ErrorKind {
         match self {
             LookupError::Duplicate(_) => crate::ErrorKind::DuplicateTask,
+            LookupError::InSharedLibrary { .. } => crate::ErrorKind::Unsupported,
             LookupError::NotATask { .. }
             | LookupError::MakesState { .. }
             | LookupError::MakesNoState { .. }
@@ -151,6 +196,9 @@ pub(crate) fn entry_of<F: 'static>(role: Role) -> Result<(TaskId, &'static TaskE
 /// This build has none, or [`check`] fails.
 pub(crate) fn get(id: TaskId) -> Result<&'static TaskEntry, LookupError> {
     check()?;
+    if id.0 & PROGRAM != 0 {
+        return find_program(id).ok_or(LookupError::Unknown { number: id.0, tasks: registry().entries.len() });
+    }
     let entries = &registry().entries;
     entries.get(id.0 as usize).copied().ok_or(LookupError::Unknown { number: id.0, tasks: entries.len() })
 }
@@ -232,7 +280,7 @@ pub fn tasks() -> Vec<TaskInfo> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::entry::{TaskCall, TaskSource};
+    use crate::task::entry::{Grain, TaskCall, TaskSource};
     use crate::task::run::SlotLayout;
 
     fn entry(name: &'static str, line: u32) -> &'static TaskEntry {
@@ -243,6 +291,7 @@ mod tests {
             input: SlotLayout::of::<()>(),
             output: SlotLayout::of::<()>(),
             role: Role::Task,
+            grain: Grain::Item,
             failure: None,
         };
         Box::leak(Box::new(TaskEntry::new(source, call)))

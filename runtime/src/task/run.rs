@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
-use super::entry::{Role, TaskCall};
+use super::entry::{Grain, Role, TaskCall};
 use super::fault::TaskFault;
 use super::panic;
 use super::param::Kind;
@@ -29,7 +29,7 @@ pub struct SlotLayout {
 }
 
 impl SlotLayout {
-    pub(super) const fn of<T>() -> Self {
+    pub(crate) const fn of<T>() -> Self {
         assert!(align_of::<T>() <= 64, "the archived form is aligned to more than 64 bytes");
         SlotLayout { size: size_of::<T>(), align: align_of::<T>() }
     }
@@ -45,7 +45,8 @@ pub struct RunCtx<'a> {
     pub lo: usize,
     /// The item after the last.
     pub hi: usize,
-    /// How far it is: `i << 1 | 1` before item `i` is begun; at the end `i << 1`, where `i` is the first item not done.
+    /// How far it is: `i << 1 | 1` before item `i` is begun; at the end `i << 1`, where `i` is the first item not done. A program of
+    /// several tasks says in the bits from [`STAGE_SHIFT`] on which of them it is at.
     pub progress: &'a AtomicU64,
     /// Writes the results; its spans and the output slots lie in one mapping.
     pub encoder: &'a mut Encoder,
@@ -55,7 +56,14 @@ pub struct RunCtx<'a> {
     pub fault: &'a mut dyn FnMut(usize, TaskFault),
     /// Not 0: end after the current item.
     pub stop: &'a AtomicU32,
+    /// Bit `i % 64` of word `i / 64` set: leave item `i` out. For programs that are committed by the chunk; may be shorter.
+    pub skips: &'a [AtomicU64],
+    /// Called by such programs after each panic of a task that they caught.
+    pub caught: fn(),
 }
+
+/// Where the stage stands in a word of progress.
+pub const STAGE_SHIFT: u32 = 48;
 
 impl fmt::Debug for RunCtx<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -221,7 +229,7 @@ unsafe fn construct<A, S: 'static>(
 
 /// The function of type `F`.
 #[inline(always)]
-fn function<F: Copy>() -> F {
+pub(crate) fn function<F: Copy>() -> F {
     const { assert!(size_of::<F>() == 0, "a task is a function, not a pointer to one") }
     // SAFETY: `F` has no bytes, and a value of it existed: the one that `TaskCall`'s makers were given. It is `Copy`.
     unsafe { std::ptr::NonNull::<F>::dangling().read() }
@@ -261,6 +269,7 @@ macro_rules! arity {
                 input: SlotLayout::of::<$slots>(),
                 output: SlotLayout::of::<R::Archived>(),
                 role: Role::Task,
+                grain: Grain::Item,
                 failure: None,
             }
         }
@@ -298,6 +307,7 @@ macro_rules! arity {
                 input: SlotLayout::of::<$slots>(),
                 output: SlotLayout::of::<R::Archived>(),
                 role: Role::Task,
+                grain: Grain::Item,
                 failure: None,
             }
         }
@@ -333,6 +343,7 @@ macro_rules! arity {
                 input: SlotLayout::of::<$slots>(),
                 output: SlotLayout::of::<()>(),
                 role: Role::State,
+                grain: Grain::Item,
                 failure: None,
             }
         }

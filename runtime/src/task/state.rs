@@ -95,7 +95,7 @@ impl WorkerState {
     }
 
     /// The state, as the task `S` expects.
-    pub(super) fn lend<S: 'static>(&mut self) -> Result<&mut S, TaskFault> {
+    pub(crate) fn lend<S: 'static>(&mut self) -> Result<&mut S, TaskFault> {
         self.prepare()?;
         let (have, value) = match &mut self.made {
             Some(made) => (made.type_name, made.value.downcast_mut::<S>()),
@@ -116,7 +116,7 @@ impl WorkerState {
     }
 
     /// A task panicked with the state in its hands: whoever needs it next gets a new one.
-    pub(super) fn spoil(&mut self) {
+    pub(crate) fn spoil(&mut self) {
         if let Some(made) = self.made.take() {
             // Its drop may panic as well, on the same broken invariants.
             let _ = super::panic::catch(move || drop(made));
@@ -139,6 +139,8 @@ impl Maker {
             state: &mut state,
             fault: &mut |_, why| fault = Some(why),
             stop: &AtomicU32::new(0),
+            skips: &[],
+            caught: || (),
         };
         // SAFETY: `made_by` was given a state constructor and a valid input; a constructor writes no output slot.
         unsafe { self.entry.run(&mut cx) };

@@ -85,6 +85,8 @@ impl Bench {
             lo: 0,
             hi: self.items,
             progress: &self.progress,
+            skips: &[],
+            caught: || (),
             encoder: &mut self.encoder,
             state: &mut WorkerState::none(Home::default()),
             fault: &mut |_, _: TaskFault| faults += 1,

@@ -56,6 +56,8 @@ fn run<F: TaskFn<M>, M, A: Accept<M>>(
         lo,
         hi,
         progress: &progress,
+        skips: &[],
+        caught: || (),
         encoder: &mut encoder,
         state,
         fault: &mut |item, fault| faults.push((item, fault)),

@@ -2,11 +2,11 @@
 
 use std::mem::{align_of, size_of};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::Line;
 use crate::arena::{Arena, ArenaError, Block, BlockId};
-use crate::task::{SlotLayout, TaskId};
+use crate::task::{Grain, SlotLayout, TaskEntry, TaskId};
 
 /// The head of a job block.
 #[repr(C, align(64))]
@@ -22,6 +22,11 @@ pub(in crate::pool) struct JobHeader {
     pub(in crate::pool) input_stride: u64,
     pub(in crate::pool) outputs_at: u64,
     pub(in crate::pool) output_stride: u64,
+    /// Output slots: one an item, or one a chunk.
+    pub(in crate::pool) outputs: u64,
+    /// Words of bits for items to leave out.
+    pub(in crate::pool) skips: u64,
+    pub(in crate::pool) skips_at: u64,
     /// Where the caller's doorbell lies in the arena: in this header, or in a block that all jobs of a batch share.
     pub(in crate::pool) bell: u64,
     /// The next chunk to try. A hint: the chunk's word decides.
@@ -63,12 +68,15 @@ pub(in crate::pool) struct JobView<'a> {
     pub(in crate::pool) id: BlockId,
     pub(in crate::pool) header: &'a JobHeader,
     pub(in crate::pool) words: &'a [AtomicU64],
+    /// A bit for each item, set when it is to be left out; none where items are committed one by one.
+    pub(in crate::pool) skips: &'a [AtomicU64],
     items: usize,
     chunk: usize,
     inputs: NonNull<u8>,
     input_stride: usize,
     outputs: NonNull<u8>,
     output_stride: usize,
+    output_slots: usize,
 }
 
 /// The shape of a job.
@@ -87,31 +95,49 @@ pub(in crate::pool) struct JobShape {
     pub(in crate::pool) measure: bool,
     pub(in crate::pool) input: SlotLayout,
     pub(in crate::pool) output: SlotLayout,
+    /// What is committed at once.
+    pub(in crate::pool) grain: Grain,
 }
 
 impl JobShape {
     /// A shape with room for `items` items in chunks of `chunk`.
     pub(in crate::pool) fn new(
-        entry: (TaskId, SlotLayout, SlotLayout),
+        (task, entry): (TaskId, &TaskEntry),
         items: usize,
         chunk: usize,
         measure: bool,
     ) -> JobShape {
-        let (task, input, output) = entry;
-        JobShape { task, capacity: items, words: items.div_ceil(chunk), items, chunk, measure, input, output }
+        let (input, output, grain) = (entry.input(), entry.output(), entry.grain());
+        JobShape { task, capacity: items, words: items.div_ceil(chunk), items, chunk, measure, input, output, grain }
     }
 
     fn chunks(&self) -> usize {
         self.items.div_ceil(self.chunk)
     }
 
+    /// Output slots there is room for.
+    fn output_slots(&self) -> usize {
+        match self.grain {
+            Grain::Item => self.capacity,
+            Grain::Chunk { .. } => self.words,
+        }
+    }
+
+    /// Words of bits for items to leave out.
+    fn skips(&self) -> usize {
+        match self.grain {
+            Grain::Item => 0,
+            Grain::Chunk { .. } => self.capacity.div_ceil(64),
+        }
+    }
+
     /// Offsets of inputs and outputs, and the whole size; `None` when it does not fit in memory at all.
     fn offsets(&self) -> Option<(usize, usize, usize)> {
-        let words_end = size_of::<JobHeader>().checked_add(self.words.checked_mul(8)?)?;
+        let words_end = size_of::<JobHeader>().checked_add(self.words.checked_add(self.skips())?.checked_mul(8)?)?;
         let inputs = words_end.checked_next_multiple_of(self.input.align.max(64))?;
         let inputs_end = inputs.checked_add(self.capacity.checked_mul(self.input.size)?)?;
         let outputs = inputs_end.checked_next_multiple_of(self.output.align.max(64))?;
-        let end = outputs.checked_add(self.capacity.checked_mul(self.output.size)?)?;
+        let end = outputs.checked_add(self.output_slots().checked_mul(self.output.size)?)?;
         Some((inputs, outputs, end.max(outputs + 1)))
     }
 }
@@ -134,6 +160,9 @@ pub(in crate::pool) fn new_job(arena: &'static Arena, shape: &JobShape, bell: u6
         input_stride: shape.input.size as u64,
         outputs_at: outputs_at as u64,
         output_stride: shape.output.size as u64,
+        outputs: shape.output_slots() as u64,
+        skips: shape.skips() as u64,
+        skips_at: (size_of::<JobHeader>() + shape.words * 8) as u64,
         bell: if bell == 0 { own_bell } else { bell },
         cursor: Line::default(),
         want: Line::default(),
@@ -148,10 +177,10 @@ pub(in crate::pool) fn new_job(arena: &'static Arena, shape: &JobShape, bell: u6
     };
     let base = block.as_ptr();
     // SAFETY: the block is `size` bytes or more, 64-byte aligned, and nobody else knows its id yet; the words follow the
-    // header, and a zero word is a free chunk.
+    // header, and a zero word is a free chunk; the words of bits follow all words there is room for.
     unsafe {
         base.cast::<JobHeader>().write(header);
-        base.add(size_of::<JobHeader>()).write_bytes(0, chunks * 8);
+        base.add(size_of::<JobHeader>()).write_bytes(0, (shape.words + shape.skips()) * 8);
     }
     Ok(block)
 }
@@ -181,12 +210,17 @@ impl<'a> JobView<'a> {
                 id: block.id(),
                 header: &*base.cast::<JobHeader>(),
                 words: std::slice::from_raw_parts(base.add(size_of::<JobHeader>()).cast::<AtomicU64>(), shape.chunks()),
+                skips: std::slice::from_raw_parts(
+                    base.add(size_of::<JobHeader>()).cast::<AtomicU64>().add(shape.words),
+                    shape.skips(),
+                ),
                 items: shape.items,
                 chunk: shape.chunk,
                 inputs: NonNull::new_unchecked(base.add(inputs_at)),
                 input_stride: shape.input.size,
                 outputs: NonNull::new_unchecked(base.add(outputs_at)),
                 output_stride: shape.output.size,
+                output_slots: shape.output_slots(),
             }
         }
     }
@@ -204,19 +238,23 @@ impl<'a> JobView<'a> {
         // are no longer written (contract).
         let header = unsafe { base.cast::<JobHeader>().as_ref() };
         let chunks = usize::try_from(header.chunks).ok()?;
-        let fits = |at: u64, stride: u64| {
-            header
-                .items
+        let fits = |at: u64, stride: u64, slots: u64| {
+            slots
                 .checked_mul(stride)
                 .and_then(|len| len.checked_add(at))
                 .is_some_and(|end| end <= capacity as u64)
         };
         let words_end = chunks.checked_mul(8)?.checked_add(size_of::<JobHeader>())?;
+        let skips = usize::try_from(header.skips).ok()?;
+        let skips_at = usize::try_from(header.skips_at).ok()?;
+        let skips_end = skips.checked_mul(8)?.checked_add(skips_at)?;
         if words_end > capacity
+            || skips_end > capacity
+            || !skips_at.is_multiple_of(8)
             || header.chunk == 0
             || header.items.div_ceil(header.chunk) != header.chunks
-            || !fits(header.inputs_at, header.input_stride)
-            || !fits(header.outputs_at, header.output_stride)
+            || !fits(header.inputs_at, header.input_stride, header.items)
+            || !fits(header.outputs_at, header.output_stride, header.outputs)
         {
             return None;
         }
@@ -229,12 +267,14 @@ impl<'a> JobView<'a> {
                     base.add(size_of::<JobHeader>()).cast::<AtomicU64>().as_ptr(),
                     chunks,
                 ),
+                skips: std::slice::from_raw_parts(base.add(skips_at).cast::<AtomicU64>().as_ptr(), skips),
                 items: header.items as usize,
                 chunk: header.chunk as usize,
                 inputs: base.add(header.inputs_at as usize),
                 input_stride: header.input_stride as usize,
                 outputs: base.add(header.outputs_at as usize),
                 output_stride: header.output_stride as usize,
+                output_slots: header.outputs as usize,
             })
         }
     }
@@ -248,6 +288,31 @@ impl<'a> JobView<'a> {
     pub(in crate::pool) fn range(&self, chunk: usize) -> std::ops::Range<usize> {
         let lo = chunk * self.chunk;
         lo..(lo + self.chunk).min(self.items)
+    }
+
+    /// Says that `item` is to be left out from now on. Of no effect where items are committed one by one.
+    pub(in crate::pool) fn skip(&self, item: usize) {
+        if let Some(word) = self.skips.get(item / 64) {
+            word.fetch_or(1 << (item % 64), Ordering::SeqCst);
+        }
+    }
+
+    /// The bits of these items, the first item's first. Empty if none is to be left out.
+    pub(in crate::pool) fn skips_of(&self, items: std::ops::Range<usize>) -> Vec<AtomicU64> {
+        let bit = |item: usize| {
+            self.skips.get(item / 64).is_some_and(|word| word.load(Ordering::Acquire) & 1 << (item % 64) != 0)
+        };
+        let words = items.start / 64..items.end.div_ceil(64);
+        let none = self.skips.get(words).is_none_or(|words| words.iter().all(|word| word.load(Ordering::Acquire) == 0));
+        if none {
+            return Vec::new();
+        }
+        let bits = vec![0u64; items.len().div_ceil(64)];
+        let mut bits: Vec<AtomicU64> = bits.into_iter().map(AtomicU64::new).collect();
+        for (at, item) in items.enumerate() {
+            *bits[at / 64].get_mut() |= u64::from(bit(item)) << (at % 64);
+        }
+        bits
     }
 
     /// Where the input slots lie.
@@ -267,10 +332,10 @@ impl<'a> JobView<'a> {
         unsafe { self.inputs.as_ptr().add(item * self.input_stride) }
     }
 
-    /// Where the archived output of `item` lies.
-    pub(in crate::pool) fn output(&self, item: usize) -> *mut u8 {
-        assert!(item < self.items);
+    /// Where the archived output of `slot` lies: of that item, or of that chunk where those are committed as a whole.
+    pub(in crate::pool) fn output(&self, slot: usize) -> *mut u8 {
+        assert!(slot < self.output_slots);
         // SAFETY: as in `input`.
-        unsafe { self.outputs.as_ptr().add(item * self.output_stride) }
+        unsafe { self.outputs.as_ptr().add(slot * self.output_stride) }
     }
 }

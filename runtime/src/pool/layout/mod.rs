@@ -9,7 +9,7 @@
 //! A *job* block holds one window of a batch, or one submitted call:
 //!
 //! ```text
-//! JobHeader | word x chunks | input slot x items | output slot x items
+//! JobHeader | word x chunks | [skip bit x items] | input slot x items | output slot x items [or chunks]
 //! ```
 //!
 //! # Invariants

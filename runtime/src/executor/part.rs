@@ -1,0 +1,87 @@
+//! What an engine gives back of a program: chunk by chunk, where the workers left it.
+#![allow(unsafe_code)]
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use crate::message::Message;
+use crate::task::TaskError;
+
+/// How a program is to be run.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Items of a chunk; `None`: the engine chooses.
+    pub chunk: Option<usize>,
+    /// How often an item is tried again after its worker died; `None`: as the engine does otherwise.
+    pub retries: Option<u32>,
+    /// Pull from the input only what workers need.
+    pub lazy: bool,
+    /// Give parts as they are done, not in the order of their items.
+    pub unordered: bool,
+}
+
+/// What a chunk gave.
+#[derive(Debug)]
+pub struct Part<R> {
+    /// Index of its first item.
+    pub first: usize,
+    /// Its result; `None` when the chunk was given up, and each item of it is among the lost.
+    pub outcome: Option<Kept<R>>,
+    /// Items that are not in the result for reasons the workers know nothing of.
+    pub lost: Vec<Lost>,
+}
+
+/// An item that its worker died of, or that was never begun.
+#[derive(Debug)]
+pub struct Lost {
+    /// Its index.
+    pub item: usize,
+    /// Which task of the program it was at, from 1; 0 if none.
+    pub stage: u32,
+    /// Why.
+    pub error: TaskError,
+}
+
+/// A chunk's result, where its worker wrote it.
+pub struct Kept<R> {
+    slot: *const u8,
+    _keep: Rc<dyn Any>,
+    types: PhantomData<fn() -> R>,
+}
+
+impl<R> fmt::Debug for Kept<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").field("slot", &self.slot).finish_non_exhaustive()
+    }
+}
+
+impl<R: Message> Kept<R> {
+    /// The result at `slot`.
+    ///
+    /// # Safety
+    /// A valid archived `R` lies there, which nobody changes while `keep` lives. It is readable at the same distance from the input
+    /// slots of this engine's programs wherever those run.
+    pub unsafe fn new(slot: *const u8, keep: Rc<dyn Any>) -> Self {
+        Kept { slot, _keep: keep, types: PhantomData }
+    }
+
+    /// The result, to be read in place.
+    pub fn get(&self) -> &R::Archived {
+        // SAFETY: said by whoever made it, as long as what it keeps lives, which is as long as `self`.
+        unsafe { &*self.slot.cast::<R::Archived>() }
+    }
+}
+
+impl<R> Kept<R> {
+    /// The same result, for somebody else.
+    pub(crate) fn share(&self) -> Kept<R> {
+        Kept { slot: self.slot, _keep: self._keep.clone(), types: PhantomData }
+    }
+
+    /// Where it lies.
+    pub(crate) fn slot(&self) -> *const u8 {
+        self.slot
+    }
+}

@@ -1,0 +1,166 @@
+//! The caller's side of a running flow: reads what chunks gave, reports what was lost, and has partial results merged.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rkyv::result::ArchivedResult;
+
+use super::FlowError;
+use super::mishap::Mishap;
+use super::program::{Merge, Outcome, fault_of};
+use super::report::Report;
+use super::terminal::Terminal;
+use crate::executor::{Executor, Kept, Part, RunOptions};
+use crate::message::{Decoder, Message};
+use crate::task::{TaskContext, TaskError};
+
+/// What a part of a flow needs to know to report an item.
+#[derive(Debug, Clone)]
+pub(super) struct Names<'e> {
+    /// The stages' tasks; the first is `base + 1`.
+    pub(super) stages: Rc<[&'static str]>,
+    /// Stages of the parts before.
+    pub(super) base: u32,
+    pub(super) report: Rc<RefCell<Report<'e>>>,
+}
+
+impl Names<'_> {
+    fn name(&self, stage: u32) -> Arc<str> {
+        let name = (stage as usize).checked_sub(1).and_then(|at| self.stages.get(at.min(self.stages.len().max(1) - 1)));
+        name.copied().unwrap_or("a flow's input").into()
+    }
+
+    fn error(&self, item: Option<usize>, stage: u32, error: TaskError) -> FlowError {
+        FlowError::task_error(item, self.base + stage, self.name(stage), error)
+    }
+
+    /// An item could not be read from the input.
+    pub(super) fn tell_input(&self, item: usize, error: &crate::message::EncodeError) {
+        let context = TaskContext { task: self.name(0), item: Some(item) };
+        let error = TaskError::NotSendable { context, reason: error.to_string(), kind: error.kind() };
+        self.tell(self.error(Some(item), 0, error));
+    }
+
+    pub(super) fn tell(&self, error: FlowError) {
+        self.report.borrow_mut().tell(error);
+    }
+
+    /// The run cannot go on.
+    pub(super) fn fatal(&self, error: TaskError) {
+        let error = self.error(None, 0, error);
+        self.report.borrow_mut().tell_fatal(error);
+    }
+
+    /// What a chunk gave, if it gave something; what it lost goes to `tell`, in the order of the items. `merged`: its items are what other chunks
+    /// gave.
+    pub(super) fn open<P: Message>(
+        &self,
+        part: Part<Outcome<P>>,
+        merged: bool,
+        mut tell: impl FnMut(FlowError),
+    ) -> Option<Kept<Outcome<P>>> {
+        let Part { first, outcome, lost } = part;
+        let last = self.stages.len() as u32;
+        let item = |item: usize| (!merged).then_some(item);
+        let stage = |stage: u32| if merged { last } else { stage };
+        let mut told: Vec<(usize, FlowError)> = Vec::new();
+        for lost in lost {
+            told.push((lost.item, self.error(item(lost.item), stage(lost.stage), lost.error)));
+        }
+        let mut kept = None;
+        if let Some(outcome) = outcome {
+            match outcome.get() {
+                ArchivedResult::Ok(parts) => {
+                    for mishap in parts.1.iter() {
+                        // Numbers, text and bytes: it can be read.
+                        let Ok(mishap) = Mishap::read(mishap, &mut Decoder::new()) else { continue };
+                        let at = first + mishap.item as usize;
+                        let number = stage(mishap.stage);
+                        let error = match mishap.refused {
+                            Some(text) => FlowError::refused(at, self.base + number, self.name(number), text),
+                            None => {
+                                let context = TaskContext { task: self.name(number), item: item(at) };
+                                let fault = crate::task::TaskFault::decode(&mishap.fault);
+                                self.error(item(at), number, fault.into_error(context, mishap.worker))
+                            }
+                        };
+                        told.push((at, error));
+                    }
+                    kept = Some(outcome);
+                }
+                ArchivedResult::Err(bytes) => {
+                    let context = TaskContext { task: self.name(last), item: item(first) };
+                    let error = fault_of(bytes).into_error(context, 0);
+                    told.push((first, self.error(item(first), last, error)));
+                }
+            }
+        }
+        told.sort_by_key(|(item, _)| *item);
+        told.into_iter().for_each(|(_, error)| tell(error));
+        kept
+    }
+}
+
+/// The partial result in what a chunk gave.
+pub(super) fn partial<P: Message>(kept: &Kept<Outcome<P>>) -> Option<P> {
+    match kept.get() {
+        ArchivedResult::Ok(parts) => P::read(&parts.0, &mut Decoder::new()).ok(),
+        ArchivedResult::Err(_) => None,
+    }
+}
+
+/// Partial results on their way to one: those of level `l + 1` are each made of a row of those of level `l`, and older.
+pub(super) struct Tree<'f, 'e, E, V, T: Terminal<V>> {
+    engine: &'e E,
+    names: &'f Names<'e>,
+    options: RunOptions,
+    levels: Vec<Vec<Kept<Outcome<T::Partial>>>>,
+    values: std::marker::PhantomData<fn() -> V>,
+}
+
+/// So many rows are merged at the same time, that all workers have some.
+const ROWS: usize = 4;
+
+impl<'f, 'e, E: Executor, V: 'static, T: Terminal<V>> Tree<'f, 'e, E, V, T> {
+    pub(super) fn new(engine: &'e E, names: &'f Names<'e>, retries: Option<u32>) -> Self {
+        let options = RunOptions { chunk: Some(T::FAN), retries, ..RunOptions::default() };
+        Tree { engine, names, options, levels: Vec::new(), values: std::marker::PhantomData }
+    }
+
+    /// Adds the next.
+    pub(super) fn push(&mut self, kept: Kept<Outcome<T::Partial>>) -> Result<(), TaskError> {
+        let mut new = vec![kept];
+        for level in 0.. {
+            if level == self.levels.len() {
+                self.levels.push(Vec::new());
+            }
+            self.levels[level].append(&mut new);
+            if self.levels[level].len() < T::FAN * ROWS {
+                break;
+            }
+            let row = std::mem::take(&mut self.levels[level]);
+            new = self.merge(row)?;
+        }
+        Ok(())
+    }
+
+    /// The one that all come to; `None` if there was none.
+    pub(super) fn finish(mut self) -> Result<Option<Kept<Outcome<T::Partial>>>, TaskError> {
+        let mut rest: Vec<_> = std::mem::take(&mut self.levels).into_iter().rev().flatten().collect();
+        while rest.len() > 1 {
+            rest = self.merge(rest)?;
+        }
+        Ok(rest.pop())
+    }
+
+    fn merge(&self, row: Vec<Kept<Outcome<T::Partial>>>) -> Result<Vec<Kept<Outcome<T::Partial>>>, TaskError> {
+        let mut merged = Vec::with_capacity(row.len().div_ceil(T::FAN));
+        // The row is kept until all of it is merged: the workers read it in place.
+        let run = self.engine.run_program::<Merge<V, T>, _>(row.iter().map(Kept::share), self.options.clone());
+        for part in run {
+            merged.extend(self.names.open(part?, true, |error| self.names.tell(error)));
+        }
+        Ok(merged)
+    }
+}

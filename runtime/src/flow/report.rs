@@ -1,0 +1,43 @@
+//! Who is told of items that are lost.
+
+use std::fmt;
+
+use super::FlowError;
+
+/// What is known of the items that a flow lost, in all its parts.
+#[derive(Default)]
+pub(super) struct Report<'e> {
+    pub(super) handler: Option<Box<dyn FnMut(FlowError) + 'e>>,
+    /// Without a handler: the first that the task did not decide itself.
+    first: Option<FlowError>,
+    /// About the flow as a whole.
+    fatal: Option<FlowError>,
+}
+
+impl fmt::Debug for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Report").field("first", &self.first).field("fatal", &self.fatal).finish_non_exhaustive()
+    }
+}
+
+impl Report<'_> {
+    /// An item ended its way.
+    pub(super) fn tell(&mut self, error: FlowError) {
+        match &mut self.handler {
+            Some(handler) => handler(error),
+            None if error.as_task_error().is_none() => {}
+            None if self.first.as_ref().is_some_and(|first| first.item() <= error.item()) => {}
+            None => self.first = Some(error),
+        }
+    }
+
+    /// The flow cannot go on.
+    pub(super) fn tell_fatal(&mut self, error: FlowError) {
+        self.fatal.get_or_insert(error);
+    }
+
+    /// What the flow's end has to say.
+    pub(super) fn result<T>(&mut self, value: T) -> Result<T, FlowError> {
+        self.fatal.take().or(self.first.take()).map_or(Ok(value), Err)
+    }
+}

@@ -1,0 +1,108 @@
+//! Results while the input is still being read.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use super::FlowError;
+use super::drive::{Names, partial};
+use super::program::Outcome;
+use crate::executor::Part;
+use crate::message::Message;
+use crate::task::TaskError;
+
+/// What a stream reads: parts of a run, or values that need none.
+pub(super) enum Parts<'e, T> {
+    Run(Box<dyn Iterator<Item = Result<Part<Outcome<Vec<T>>>, TaskError>> + 'e>),
+    Here(Box<dyn Iterator<Item = T> + 'e>),
+    Ended,
+}
+
+/// Results of a flow, lazily; made by [`Flow::stream`](super::Flow::stream).
+///
+/// A value that ended its way early is an `Err`, before the values of its chunk, unless the flow has a handler
+/// ([`Flow::on_failure`](super::Flow::on_failure)), which is told instead. The iteration can go on after it.
+///
+/// Dropping it cancels what has not begun, and stops running chunks after their current item.
+#[must_use = "an iterator does nothing until it is asked for results"]
+pub struct FlowStream<'e, T> {
+    parts: Parts<'e, T>,
+    names: Names<'e>,
+    /// Errors about items go to the report that all parts of the flow share.
+    quiet: bool,
+    /// All errors do: another part of the flow follows.
+    cut: bool,
+    ready: VecDeque<Result<T, FlowError>>,
+}
+
+impl<T> fmt::Debug for FlowStream<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlowStream").field("ready", &self.ready.len()).finish_non_exhaustive()
+    }
+}
+
+impl<'e, T: Message> FlowStream<'e, T> {
+    pub(super) fn new(parts: Parts<'e, T>, names: Names<'e>) -> Self {
+        let quiet = names.report.borrow().handler.is_some();
+        FlowStream { parts, names, quiet, cut: false, ready: VecDeque::new() }
+    }
+
+    /// The values alone; what is lost goes to the report.
+    pub(super) fn values(mut self) -> impl Iterator<Item = T> + 'e
+    where
+        T: 'e,
+    {
+        (self.quiet, self.cut) = (true, true);
+        self.filter_map(Result::ok)
+    }
+
+    /// There is nothing more, but perhaps something to say of the parts before.
+    fn end(&mut self) -> Option<()> {
+        self.parts = Parts::Ended;
+        if self.cut {
+            return None;
+        }
+        let error = self.names.report.borrow_mut().result(()).err()?;
+        self.ready.push_back(Err(error));
+        Some(())
+    }
+
+    fn read_more(&mut self) -> Option<()> {
+        let part = match &mut self.parts {
+            Parts::Ended => return None,
+            Parts::Here(values) => match values.next() {
+                Some(value) => {
+                    self.ready.push_back(Ok(value));
+                    return Some(());
+                }
+                None => None,
+            },
+            Parts::Run(run) => run.next(),
+        };
+        let part = match part {
+            Some(Ok(part)) => part,
+            Some(Err(error)) => {
+                self.parts = Parts::Ended;
+                self.names.fatal(error);
+                return self.end();
+            }
+            None => return self.end(),
+        };
+        let (ready, quiet, names) = (&mut self.ready, self.quiet, &self.names);
+        let kept = names.open(part, false, |error| if quiet { names.tell(error) } else { ready.push_back(Err(error)) });
+        ready.extend(kept.and_then(|kept| partial(&kept)).into_iter().flatten().map(Ok));
+        Some(())
+    }
+}
+
+impl<T: Message> Iterator for FlowStream<'_, T> {
+    type Item = Result<T, FlowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(result) = self.ready.pop_front() {
+                return Some(result);
+            }
+            self.read_more()?;
+        }
+    }
+}
