@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::{Executor, Kept, Lost, Part, RunOptions};
 use crate::message::{self, Encoder, HeapSink};
 use crate::task::{
-    Accept, Fused, Home, Program, Role, RunCtx, Slots, StateFn, TaskContext, TaskEntry, TaskError, TaskFault, TaskFn, WorkerState,
-    install_panic_hook, registry,
+    Accept, Fused, Home, Program, Role, RunCtx, Slots, StateFn, TaskContext, TaskEntry, TaskError, TaskFault, TaskFn,
+    WorkerState, install_panic_hook, registry,
 };
 use crate::{ErrorKind, TaskHandle};
 
@@ -315,8 +315,7 @@ impl Executor for Inline {
                     Ok(()) => written += 1,
                     Err(error) => {
                         let context = TaskContext { task: entry.name().into(), item: Some(next) };
-                        let error =
-                            TaskError::NotSendable { context, reason: error.to_string(), kind: error.kind() };
+                        let error = TaskError::NotSendable { context, reason: error.to_string(), kind: error.kind() };
                         lost.push(Lost { item: next, stage: 0, error });
                     }
                 }

@@ -20,7 +20,7 @@ use super::mishap::Mishap;
 use super::terminal::Terminal;
 use crate::ErrorKind;
 use crate::message::{DecodeError, Decoder, Message};
-use crate::task::{Program, RunCtx, SlotLayout, TaskCall, TaskEntry, TaskFault, TaskSource, catch, STAGE_SHIFT};
+use crate::task::{Program, RunCtx, STAGE_SHIFT, SlotLayout, TaskCall, TaskEntry, TaskFault, TaskSource, catch};
 
 /// What a chunk gives: its partial result and what became of items that are not in it; or why there is none, a [`TaskFault`].
 pub type Outcome<P> = Result<(P, Vec<Mishap>), Vec<u8>>;

@@ -25,15 +25,15 @@ pub use failure::{ArchivedFailure, Failure};
 pub use fallible::{AnyError, DebugError, DisplayError, NoError, Probe};
 pub use fault::TaskFault;
 pub use function::{Borrowed, By, Call, NoState, StateFn, TaskFn};
-pub(crate) use panic::{catch, is_under_way as is_panicking};
 pub use panic::{PanicRecord, install as install_panic_hook};
+pub(crate) use panic::{catch, is_under_way as is_panicking};
 pub use param::{
     AsOsStr, AsPath, AsSlice, AsText, ByLending, ByValue, InArchive, Kind, Lent, OsStrRef, Param, PathRef, Slice, Text,
     Value, Viewed, param,
 };
 pub use program::{Fuse, Fused, Program, lookup as lookup_program};
 pub use registry::{TaskId, TaskInfo, tasks};
-pub use run::{Fallibly, Made, Plainly, RunCtx, STAGE_SHIFT, SlotLayout, constructor, plain, state, with_state};
 pub(crate) use run::function as function_of;
+pub use run::{Fallibly, Made, Plainly, RunCtx, STAGE_SHIFT, SlotLayout, constructor, plain, state, with_state};
 pub use slot::Slots;
 pub use state::{Home, WorkerState};

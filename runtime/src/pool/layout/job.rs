@@ -239,10 +239,7 @@ impl<'a> JobView<'a> {
         let header = unsafe { base.cast::<JobHeader>().as_ref() };
         let chunks = usize::try_from(header.chunks).ok()?;
         let fits = |at: u64, stride: u64, slots: u64| {
-            slots
-                .checked_mul(stride)
-                .and_then(|len| len.checked_add(at))
-                .is_some_and(|end| end <= capacity as u64)
+            slots.checked_mul(stride).and_then(|len| len.checked_add(at)).is_some_and(|end| end <= capacity as u64)
         };
         let words_end = chunks.checked_mul(8)?.checked_add(size_of::<JobHeader>())?;
         let skips = usize::try_from(header.skips).ok()?;
