@@ -2,8 +2,10 @@
 
 use std::num::NonZeroUsize;
 
-use super::core::Core;
+use super::core::{Core, Inputs};
+use super::hook::PrepareHook;
 use super::layout::MAX_SEATS;
+use super::limits::Limits;
 use super::state::{self, Prepare};
 use super::{Pool, PoolError};
 use crate::arena;
@@ -17,6 +19,7 @@ pub(super) struct Options {
     pub(super) name: String,
     pub(super) retries: u32,
     pub(super) start_method: StartMethod,
+    pub(super) limits: Limits,
 }
 
 /// Sets up a [`Pool`]; made by [`Pool::builder`].
@@ -36,8 +39,10 @@ pub(super) struct Options {
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct PoolBuilder {
     workers: Option<usize>,
-    options: Options,
+    pub(super) options: Options,
     state: Option<Prepare>,
+    pub(super) initializer: Option<PrepareHook>,
+    pub(super) finalizer: Option<PrepareHook>,
 }
 
 impl std::fmt::Debug for PoolBuilder {
@@ -51,8 +56,14 @@ impl std::fmt::Debug for PoolBuilder {
 
 impl PoolBuilder {
     pub(super) fn new() -> PoolBuilder {
-        let options = Options { workers: 0, name: "worker".into(), retries: 0, start_method: StartMethod::ForkServer };
-        PoolBuilder { workers: None, options, state: None }
+        let options = Options {
+            workers: 0,
+            name: "worker".into(),
+            retries: 0,
+            start_method: StartMethod::ForkServer,
+            limits: Limits::default(),
+        };
+        PoolBuilder { workers: None, options, state: None, initializer: None, finalizer: None }
     }
 
     /// The most workers that run at once; as many as this process may use CPUs, if this is not called.
@@ -129,7 +140,8 @@ impl PoolBuilder {
     /// # Errors
     ///
     /// [`PoolError::InvalidWorkers`] for zero workers or more than 1,023 (a family has 1,024 processes); [`PoolError::Tasks`] when two tasks of this program
-    /// have the same key; [`PoolError::Memory`] when the shared memory cannot be set up.
+    /// have the same key; [`PoolError::State`] and [`PoolError::Hook`] when what workers begin or end with cannot be sent to them;
+    /// [`PoolError::InvalidOption`]; [`PoolError::Memory`] when the shared memory cannot be set up.
     pub fn build(self) -> Result<Pool, PoolError> {
         let workers = match self.workers {
             Some(workers) => workers,
@@ -139,10 +151,15 @@ impl PoolBuilder {
         if workers == 0 || workers >= MAX_SEATS {
             return Err(PoolError::InvalidWorkers { asked: workers, most: MAX_SEATS - 1 });
         }
+        if let Some(reason) = self.options.limits.invalid.clone() {
+            return Err(PoolError::InvalidOption { reason });
+        }
         crate::task::registry::check()?;
         let arena = arena::family()?;
         let state = self.state.map(|prepare| prepare(arena)).transpose()?;
-        let core = Core::new(arena, Options { workers, ..self.options }, state)?;
+        let initializer = self.initializer.map(|prepare| prepare(arena)).transpose()?;
+        let finalizer = self.finalizer.map(|prepare| prepare(arena)).transpose()?;
+        let core = Core::new(arena, Options { workers, ..self.options }, Inputs { state, initializer, finalizer })?;
         Ok(Pool { core })
     }
 }

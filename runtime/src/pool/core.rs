@@ -1,13 +1,14 @@
 //! What a pool consists of in its own process: the control block, the jobs that are not finished, and its phase.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use super::bell;
 use super::builder::Options;
 use super::crew::Crew;
 use super::estimate::Estimates;
+use super::hook::{Hook, Left};
 use super::job::Job;
 use super::layout::{self, Control, ControlView, state as phase};
 use super::state::StateInput;
@@ -16,14 +17,26 @@ use crate::ErrorKind;
 use crate::arena::{Arena, ArenaError, Block, BlockId};
 use crate::task::{TaskContext, TaskError};
 
+/// What workers begin and end with.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    /// What they make their state of.
+    pub(super) state: Option<StateInput>,
+    pub(super) initializer: Option<Hook>,
+    pub(super) finalizer: Option<Hook>,
+}
+
 /// What the last worker of a pool needs to find, even after the pool itself is gone: everything a worker may still touch.
 #[derive(Debug)]
 pub(super) struct Estate {
     pub(super) arena: &'static Arena,
     control: Block,
-    seats: usize,
-    /// What workers make their state of.
-    state: Option<StateInput>,
+    /// Seats that were ever in use.
+    pub(super) seats: AtomicUsize,
+    /// What workers begin and end with.
+    pub(super) inputs: Inputs,
+    /// What the seats' workers can make a result part of, by seat; see `hook.rs`.
+    pub(super) anchors: Mutex<Vec<Option<Block>>>,
     /// Finished jobs that a worker still named when they were finished.
     retired: Mutex<Vec<Arc<Job>>>,
 }
@@ -31,7 +44,7 @@ pub(super) struct Estate {
 impl Estate {
     /// The shared side.
     pub(super) fn control(&self) -> ControlView<'_> {
-        layout::control_of(&self.control, self.seats)
+        layout::control_of(&self.control, self.seats.load(Acquire))
     }
 
     /// Where the bell for watched jobs lies in the arena.
@@ -52,7 +65,7 @@ impl Estate {
         let due = {
             let mut retired = self.retired.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             retired.push(job);
-            large || retired.len() > 16 + 2 * self.seats
+            large || retired.len() > 16 + 2 * self.seats.load(Relaxed)
         };
         if due {
             self.sweep();
@@ -112,6 +125,8 @@ pub(super) struct Core {
     pub(super) ended: Condvar,
     /// No value will come any more for what is not done: terminated or broken.
     hopeless: AtomicBool,
+    /// The most workers now.
+    pub(super) limit: AtomicUsize,
 }
 
 /// What changes, under the pool's private lock.
@@ -129,6 +144,8 @@ pub(super) struct Inner {
     batches: usize,
     /// A thread is replacing dead workers.
     pub(super) hiring: bool,
+    /// What finalizers returned, oldest first.
+    pub(super) left: Vec<Left>,
 }
 
 impl Core {
@@ -136,14 +153,20 @@ impl Core {
     pub(super) fn new(
         arena: &'static Arena,
         options: Options,
-        state: Option<StateInput>,
+        inputs: Inputs,
     ) -> Result<Arc<Core>, ArenaError> {
-        let seats = options.workers;
-        let control = layout::new_control(arena, seats)?;
-        let estate = Estate { arena, control, seats, state, retired: Mutex::default() };
-        if let Some(state) = &estate.state {
-            state.announce(&estate.control());
+        let workers = options.workers;
+        let control = layout::new_control(arena, workers)?;
+        let seats = AtomicUsize::new(workers);
+        let estate = Estate { arena, control, seats, inputs, anchors: Mutex::default(), retired: Mutex::default() };
+        {
+            let (control, inputs) = (estate.control(), &estate.inputs);
+            inputs.state.iter().for_each(|state| state.announce(&control));
+            inputs.initializer.iter().for_each(|hook| hook.announce(&control.control.initializer));
+            inputs.finalizer.iter().for_each(|hook| hook.announce(&control.control.finalizer));
+            options.limits.announce(&control);
         }
+        estate.anchor_seats()?;
         Ok(Arc::new(Core {
             estate: Arc::new(estate),
             options,
@@ -151,16 +174,23 @@ impl Core {
             watched: Watched::default(),
             inner: Mutex::new(Inner {
                 phase: Phase::Open,
-                crew: Crew::new(seats),
+                crew: Crew::new(),
                 jobs: HashMap::new(),
                 overflow: VecDeque::new(),
                 detached: VecDeque::new(),
                 batches: 0,
                 hiring: false,
+                left: Vec::new(),
             }),
             ended: Condvar::new(),
             hopeless: AtomicBool::new(false),
+            limit: AtomicUsize::new(workers),
         }))
+    }
+
+    /// The most workers now.
+    pub(super) fn workers(&self) -> usize {
+        self.limit.load(Relaxed)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {

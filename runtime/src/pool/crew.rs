@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::core::{Core, Estate, Inner, Phase};
+use super::hook;
 use super::job::Job;
 use super::layout::Seat;
 use super::worker;
@@ -24,7 +25,6 @@ pub(super) struct Crew {
     members: HashMap<Owner, Arc<ChildHandle>>,
     /// Workers that ended before [`Core::hire`] could enter them.
     gone: HashSet<Owner>,
-    seats: usize,
     starting: usize,
     false_starts: u32,
     killed_starts: u32,
@@ -32,11 +32,10 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    pub(super) fn new(seats: usize) -> Crew {
+    pub(super) fn new() -> Crew {
         Crew {
             members: HashMap::new(),
             gone: HashSet::new(),
-            seats,
             starting: 0,
             false_starts: 0,
             killed_starts: 0,
@@ -49,8 +48,9 @@ impl Crew {
         self.members.is_empty() && self.starting == 0
     }
 
-    fn is_full(&self) -> bool {
-        self.members.len() + self.starting >= self.seats
+    /// Are there as many as there may be?
+    pub(super) fn is_full(&self, limit: usize) -> bool {
+        self.members.len() + self.starting >= limit
     }
 
     /// Those that are alive.
@@ -85,7 +85,7 @@ impl Core {
         loop {
             let number = {
                 let mut inner = self.lock();
-                if inner.phase.is_hopeless() || inner.crew.is_full() || self.unclaimed(&inner) <= self.at_hand(&inner) {
+                if inner.phase.is_hopeless() || inner.crew.is_full(self.workers()) || self.unclaimed(&inner) <= self.at_hand(&inner) {
                     return;
                 }
                 inner.crew.starting += 1;
@@ -96,6 +96,7 @@ impl Core {
             let mut spec = ChildSpec::new(Role::Worker, self.estate.control_id(), self.options.start_method);
             spec.name = format!("{}-{number}", self.options.name);
             spec.daemon = true;
+            self.options.limits.dress(&mut spec, self.workers());
             spec.on_death = Some(Box::new(move |death: &Death| worker_died(&core, &estate, death)));
             let started = supervisor::start(spec);
             let mut inner = self.lock();
@@ -200,9 +201,11 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
     if let Some(core) = &core {
         let mut inner = core.lock();
         let mut ready = false;
-        if let Some(seat) = seat.map(|at| &control.seats[at]) {
-            ready = seat.ready.load(SeqCst) == 1;
-            settle(&mut inner, estate, seat, death);
+        let mut left = None;
+        if let Some(at) = seat {
+            ready = control.seats[at].ready.load(SeqCst) == 1;
+            settle(&mut inner, estate, &control.seats[at], death);
+            left = estate.take_left(at, death.pid);
         }
         if inner.crew.members.remove(&death.owner).is_none() {
             inner.crew.gone.insert(death.owner);
@@ -210,7 +213,10 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
         let crew = &mut inner.crew;
         match death.status.signal() {
             _ if ready => (crew.false_starts, crew.killed_starts) = (0, 0),
-            Some(Signal::KILL) => crew.killed_starts += 1,
+            // Its seat went away with a `resize` while it started.
+            _ if death.status.code() == Some(worker::NO_SEAT) => {}
+            // One that takes too much memory before its first task will do so again.
+            Some(Signal::KILL) if death.oom_killed != Some(true) => crew.killed_starts += 1,
             _ => crew.false_starts += 1,
         }
         if death.status.code() == Some(worker::NO_JOB) {
@@ -218,8 +224,17 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
         }
         let hopeless = crew.false_starts >= MAX_FALSE_STARTS || crew.killed_starts >= MAX_KILLED_STARTS;
         let false_starts = crew.false_starts + crew.killed_starts;
+        // Whose initializer failed is not ready.
+        let failed = left.as_ref().filter(|_| !ready).and_then(|left| left.fault(estate.arena));
+        if ready && estate.inputs.finalizer.is_some() {
+            inner.left.extend(left);
+        }
         drop(inner);
-        if hopeless {
+        if let (Some(fault), Some(hook)) = (&failed, &estate.inputs.initializer) {
+            let (reason, kind) = hook::explain(fault);
+            let reason = format!("the initializer `{}` failed in worker {}: {reason}", hook.name, death.pid);
+            core.give_up(Phase::Broken { reason, kind });
+        } else if hopeless {
             let last = death.start_failure().unwrap_or_else(|| match &death.note {
                 Some(note) => format!("{}: {note}", death.status),
                 None => death.status.to_string(),
@@ -234,6 +249,8 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
         control.set_idle(at, false);
         vacate(&control.seats[at]);
     }
+    // A seat without an anchor costs its next worker's result, and nothing else.
+    _ = estate.anchor_seats();
     estate.sweep();
     let Some(core) = core else { return };
     // The dead one may have been chosen to be woken for work that others can do.
@@ -243,7 +260,7 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
     core.throw_away(16);
     let mut inner = core.lock();
     inner.refill(&control);
-    let replace = !inner.hiring && !inner.crew.is_full() && core.has_work(&inner) && !core.is_hopeless();
+    let replace = !inner.hiring && !inner.crew.is_full(core.workers()) && core.has_work(&inner) && !core.is_hopeless();
     inner.hiring |= replace;
     drop(inner);
     if replace {
@@ -275,6 +292,9 @@ fn vacate(seat: &Seat) {
     seat.sleeps.store(0, Relaxed);
     seat.claims.store(0, Relaxed);
     seat.items.store(0, Relaxed);
+    seat.since.store(0, Relaxed);
+    seat.orders.store(0, Relaxed);
+    seat.result.store(0, Relaxed);
     // Last: from here on the seat can be taken.
     seat.owner.store(0, SeqCst);
 }

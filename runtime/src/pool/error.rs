@@ -40,6 +40,22 @@ pub enum PoolError {
         /// The finer kind.
         kind: ErrorKind,
     },
+    /// What workers are to run first or last cannot be run.
+    #[error("the {what} of the pool's workers: {reason}")]
+    Hook {
+        /// `initializer` or `finalizer`.
+        what: &'static str,
+        /// Why not.
+        reason: String,
+        /// The finer kind.
+        kind: ErrorKind,
+    },
+    /// An option that makes no sense.
+    #[error("{reason}")]
+    InvalidOption {
+        /// Which, and why.
+        reason: String,
+    },
     /// `join` on a pool that still takes work.
     #[error("the pool still takes work, so its end could never come: call `close` or `terminate` before `join`")]
     NotClosed,
@@ -49,8 +65,13 @@ impl PoolError {
     /// The kind of this failure.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            PoolError::InvalidWorkers { .. } | PoolError::NotClosed => ErrorKind::InvalidInput,
-            PoolError::Tasks { kind, .. } | PoolError::State { kind, .. } | PoolError::Memory { kind, .. } => *kind,
+            PoolError::InvalidWorkers { .. } | PoolError::InvalidOption { .. } | PoolError::NotClosed => {
+                ErrorKind::InvalidInput
+            }
+            PoolError::Tasks { kind, .. }
+            | PoolError::State { kind, .. }
+            | PoolError::Hook { kind, .. }
+            | PoolError::Memory { kind, .. } => *kind,
         }
     }
 }

@@ -56,12 +56,23 @@ pub(super) struct Outlook {
     pub(super) made: usize,
     /// Only what workers need may be pulled from the input.
     pub(super) lazy: bool,
+    /// Most items that a worker may do at all, so also of one chunk.
+    pub(super) most: usize,
 }
 
 impl Outlook {
     /// One call by itself.
     pub(super) const SINGLE: Outlook =
-        Outlook { workers: 1, nanos: None, remaining: (1, Some(1)), stride: 0, chunk: Some(1), made: 0, lazy: false };
+        Outlook {
+            workers: 1,
+            nanos: None,
+            remaining: (1, Some(1)),
+            stride: 0,
+            chunk: Some(1),
+            made: 0,
+            lazy: false,
+            most: usize::MAX,
+        };
 
     /// Most items of the next window.
     pub(super) fn window(&self) -> usize {
@@ -86,7 +97,7 @@ impl Outlook {
         let time = (CHUNK_TIME.as_nanos() as f64 / nanos.max(0.1)) as usize;
         // What is left of the whole batch where that is known, else of this window.
         let rest = if self.remaining.1 == Some(self.remaining.0) { self.remaining.0.max(items) } else { items };
-        time.min(rest.div_ceil(self.workers * CHUNKS_PER_WORKER)).clamp(1, MAX_CHUNK)
+        time.min(rest.div_ceil(self.workers * CHUNKS_PER_WORKER)).min(self.most).clamp(1, MAX_CHUNK)
     }
 }
 
@@ -102,7 +113,14 @@ mod tests {
         chunk: None,
         made: 0,
         lazy: false,
+        most: usize::MAX,
     };
+
+    #[test]
+    fn a_chunk_is_no_more_than_a_worker_may_do() {
+        let few = Outlook { most: 7, ..TINY };
+        assert_eq!(few.chunk(few.window()), 7);
+    }
 
     #[test]
     fn tiny_tasks_get_large_chunks_that_still_balance() {

@@ -122,7 +122,7 @@ where
             return Err(self.core.hopeless_error(self.plan.context(Some(self.next))));
         }
         while !self.ended && self.has_room() {
-            let workers = self.core.options.workers;
+            let workers = self.core.workers();
             let outlook = Outlook {
                 workers,
                 nanos: self.core.estimates.of(self.plan.task),
@@ -131,6 +131,7 @@ where
                 chunk: self.run.chunk,
                 made: self.made,
                 lazy: self.run.lazy,
+                most: self.core.options.limits.max_tasks.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX)),
             };
             let built = match window::build::<F, M, I>(&self.plan, &outlook, &mut self.items, Some(self.next)) {
                 Ok(built) => built,
@@ -161,7 +162,7 @@ where
         if self.steps.len() >= MOST_WINDOWS {
             return false;
         }
-        let enough = 2 * self.core.options.workers + 2;
+        let enough = 2 * self.core.workers() + 2;
         let (mut windows, mut chunks, mut finished, mut pending) = (0, 0, 0, 0);
         let most_pending = self.plan.arena.budget() / 4;
         for step in self.steps.iter_mut().rev() {

@@ -104,13 +104,14 @@ impl<'a> ControlView<'a> {
         woken
     }
 
-    /// Marks the worker of `seat` as sleeping, or not.
-    pub(super) fn set_idle(&self, seat: usize, idle: bool) {
+    /// Marks the worker of `seat` as sleeping, or not. Was it marked so before?
+    pub(super) fn set_idle(&self, seat: usize, idle: bool) -> bool {
         let (word, bit) = (&self.control.idle.0[seat / 64], 1 << (seat % 64));
-        if idle {
-            word.fetch_or(bit, SeqCst);
-        } else if word.load(Relaxed) & bit != 0 {
-            word.fetch_and(!bit, SeqCst);
-        }
+        let before = match idle {
+            true => word.fetch_or(bit, SeqCst),
+            false if word.load(Relaxed) & bit != 0 => word.fetch_and(!bit, SeqCst),
+            false => 0,
+        };
+        before & bit != 0
     }
 }

@@ -6,13 +6,18 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::claim::{self, Claim, Progress};
-use super::layout::{self, ControlView, Fault, JobView, Seat};
+use super::layout::{self, ControlView, Fault, JobView, Seat, orders};
+use super::recycle::Rules;
 use super::{bell, mutants};
 use crate::arena::{Arena, BlockId, Owner, mutant};
 use crate::message::Encoder;
 use crate::object::Spill;
 use crate::process::forget_panic;
+use crate::sys::clock;
 use crate::task::{Grain, RunCtx, TaskEntry, TaskFault, TaskId, WorkerState, registry};
+
+/// A chunk that took so many nanoseconds is worth a note of when the next began.
+const LONG: u64 = 1_000_000;
 
 /// What a worker process is.
 #[derive(Debug)]
@@ -21,6 +26,9 @@ pub(super) struct Worker<'a> {
     pub(super) me: Owner,
     pub(super) seat: &'a Seat,
     pub(super) state: WorkerState,
+    pub(super) rules: Rules,
+    /// Takes no more chunks: it was asked to leave, or a rule says so.
+    pub(super) leaving: bool,
 }
 
 impl Worker<'_> {
@@ -30,12 +38,15 @@ impl Worker<'_> {
         self.seat.job.store(id.raw(), SeqCst);
         if control.still_published(seq, id) {
             let (job, entry) = self.attach(id)?;
+            self.seat.since.store(clock::coarse_nanos(), Relaxed);
             bell::enter(&job);
             self.run_chunks(&job, entry);
             bell::leave(self.arena, &job);
         }
-        // The job has no free chunk now, or is gone.
-        control.pass(seq);
+        // The job has no free chunk now, or is gone. One who leaves does not know.
+        if !self.leaving {
+            control.pass(seq);
+        }
         self.seat.job.store(0, SeqCst);
         self.seat.progress.store(0, Relaxed);
         Some(())
@@ -54,7 +65,7 @@ impl Worker<'_> {
 
     fn run_chunks(&mut self, job: &JobView<'_>, entry: &TaskEntry) {
         use std::sync::atomic::Ordering::Relaxed;
-        let Some(mut claimed) = claim::claim(job, self.seat, self.me) else { return };
+        let Some(mut claimed) = self.next_chunk(job) else { return };
         let measure = job.header.measure != 0;
         let spilled = Rc::new(Cell::new(0));
         let mut encoder = Encoder::new(Box::new(Spill::counted(self.arena, job.id, spilled.clone())));
@@ -66,7 +77,11 @@ impl Worker<'_> {
             let end = self.run_chunk(job, entry, claimed, &mut encoder);
             let items = end.saturating_sub(claimed.start);
             if let Some(begun) = begun {
-                job.header.busy.fetch_add(begun.elapsed().as_nanos() as u64, Relaxed);
+                let took = begun.elapsed().as_nanos() as u64;
+                job.header.busy.fetch_add(took, Relaxed);
+                if took >= LONG {
+                    self.seat.since.store(clock::coarse_nanos(), Relaxed);
+                }
                 job.header.busy_items.fetch_add(items as u64, Relaxed);
             }
             if spilled.get() > 0 {
@@ -77,11 +92,22 @@ impl Worker<'_> {
             // Plain adds: nobody else writes this line.
             self.seat.claims.store(self.seat.claims.load(Relaxed) + 1, Relaxed);
             self.seat.items.store(self.seat.items.load(Relaxed) + items as u64, Relaxed);
-            match claim::claim(job, self.seat, self.me) {
+            match self.next_chunk(job) {
                 Some(next) => claimed = next,
                 None => return,
             }
         }
+    }
+
+    /// Claims the next chunk, unless this worker is to leave.
+    #[inline]
+    fn next_chunk(&mut self, job: &JobView<'_>) -> Option<Claim> {
+        let asked = self.seat.orders.load(std::sync::atomic::Ordering::Relaxed) & orders::LEAVE != 0;
+        if asked || !self.rules.let_go_on(self.seat, job.header.chunk) {
+            self.leaving = true;
+            return None;
+        }
+        claim::claim(job, self.seat, self.me)
     }
 
     /// Runs the items of a claimed chunk; returns the first that was not run, counted from the chunk's start.

@@ -9,6 +9,7 @@ use super::claim::{self, Chunk};
 use super::estimate::Outlook;
 use super::job::{Bell, Job};
 use super::layout::{self, ControlView, Fault};
+use super::recycle::Rules;
 use super::run::Worker;
 use super::window::{self, Plan, Window};
 use crate::arena::{Arena, Block, Owner};
@@ -93,7 +94,14 @@ impl Table {
         let control = self.control();
         let arena = arena.inner();
         let mut worker =
-            Worker { arena, me: arena.me(), seat: &control.seats[seat], state: WorkerState::none(Home::Pool) };
+            Worker {
+                arena,
+                me: arena.me(),
+                seat: &control.seats[seat],
+                state: WorkerState::none(Home::Pool),
+                rules: Rules::default(),
+                leaving: false,
+            };
         while let Some((seq, job)) = control.oldest() {
             worker.work_on(&control, seq, job).expect("a job that makes sense");
         }

@@ -1,24 +1,60 @@
 //! A worker process: takes a seat, looks for jobs, sleeps when there are none.
 #![allow(unsafe_code)]
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::*;
+use std::time::{Duration, Instant};
 
-use super::layout::{ControlView, Seat, state};
+use super::hook::{self, Returns};
+use super::layout::{ControlView, Seat, orders, state};
+use super::recycle::Rules;
 use super::run::Worker;
-use super::state as pool_state;
-use crate::arena::{self, BlockId, Owner};
+use super::{limits, state as pool_state};
+use crate::arena::{self, Arena, BlockId, Owner};
 use crate::sync::wait;
-use crate::sys::futex;
+use crate::sys::{clock, futex};
 use crate::task::install_panic_hook;
 
 /// Exit codes of a worker that could not work.
 mod code {
     pub(super) const NO_POOL: i32 = 120;
-    pub(super) const NO_SEAT: i32 = 121;
+    pub(super) const NO_SETUP: i32 = 123;
+    /// The initializer failed; what it left in the seat says why.
+    pub(super) const NOT_INITIALIZED: i32 = 124;
 }
 
+/// Exit code of a worker that found no seat: there are fewer of them than when it was started.
+pub(super) const NO_SEAT: i32 = 121;
 /// Exit code of a worker that could not make sense of a published job: shared memory was trampled on.
 pub(super) const NO_JOB: i32 = 122;
+
+/// A worker that has been idle for so long gives back the shared memory it has in store.
+const TIDY_AFTER: Duration = Duration::from_millis(100);
+
+/// This worker's seat plus 1.
+static SEAT: AtomicUsize = AtomicUsize::new(0);
+
+/// The number of the worker that this process is: 0 to the pool's workers less 1. `None` in a process that is no worker.
+///
+/// No two workers of a pool have the same number at the same time; the one that replaces a dead worker may get its number. So it tells apart
+/// what workers keep for themselves: a file, a port, a device.
+///
+/// ```
+/// use offspring::{Pool, process, task};
+///
+/// #[task]
+/// fn number(_: u64) -> Option<usize> {
+///     process::worker_id()
+/// }
+///
+/// let pool = Pool::builder().workers(2).build()?;
+/// assert!(pool.map(number, 0..10)?.into_iter().all(|number| matches!(number, Some(0 | 1))));
+/// assert_eq!(process::worker_id(), None);
+/// # Ok::<(), offspring::Error>(())
+/// ```
+pub fn worker_id() -> Option<usize> {
+    SEAT.load(Relaxed).checked_sub(1)
+}
 
 /// The whole life of a worker of the pool whose control block is `boot`. Returns its exit code.
 pub(crate) fn main(boot: BlockId) -> i32 {
@@ -28,27 +64,55 @@ pub(crate) fn main(boot: BlockId) -> i32 {
     // gone and audited.
     let Some(control) = (unsafe { ControlView::new(block.ptr, block.capacity) }) else { return code::NO_POOL };
     let me = arena::me();
-    let Some(at) = sit_down(control.seats, me) else { return code::NO_SEAT };
+    let Some(at) = sit_down(&control, me) else { return NO_SEAT };
+    SEAT.store(at + 1, Relaxed);
     let seat = &control.seats[at];
-    let mut worker = Worker { arena, me, seat, state: pool_state::of_worker(arena, &control) };
+    seat.since.store(clock::coarse_nanos(), Relaxed);
+    if control.control.rules.pin.load(Acquire) != 0 {
+        limits::pin(at);
+    }
+    let Ok(rules) = Rules::of(&control) else { return code::NO_SETUP };
+    let state = pool_state::of_worker(arena, &control);
+    let mut worker = Worker { arena, me, seat, state, rules, leaving: false };
     install_panic_hook(crate::process::note_panic);
+    let initializer = &control.control.initializer;
+    if !hook::run(arena, initializer, seat, &mut worker.state, Returns::Checked) {
+        return code::NOT_INITIALIZED;
+    }
     seat.ready.store(1, SeqCst);
-    while let Some((seq, job)) = next_job(&control, at) {
+    while !worker.leaving
+        && let Some((seq, job)) = next_job(arena, &control, at)
+    {
         if worker.work_on(&control, seq, job).is_none() {
             return NO_JOB;
         }
     }
+    seat.since.store(clock::coarse_nanos(), Relaxed);
+    // Its own failure is a result like any other.
+    hook::run(arena, &control.control.finalizer, seat, &mut worker.state, Returns::Kept);
     0
 }
 
-fn sit_down(seats: &[Seat], me: Owner) -> Option<usize> {
-    seats.iter().position(|seat| seat.owner.compare_exchange(0, me.raw(), SeqCst, Relaxed).is_ok())
+fn sit_down(control: &ControlView<'_>, me: Owner) -> Option<usize> {
+    let limit = control.control.limit.load(SeqCst) as usize;
+    let vacant = |seat: &Seat| seat.owner.compare_exchange(0, me.raw(), SeqCst, Relaxed).is_ok();
+    let at = control.seats.iter().take(limit).position(vacant)?;
+    // Whoever lowers the limit orders those beyond it to leave; but perhaps before this one sat down.
+    if at >= control.control.limit.load(SeqCst) as usize {
+        control.seats[at].orders.fetch_or(orders::LEAVE, SeqCst);
+    }
+    Some(at)
 }
 
-/// The oldest job that may have free chunks; sleeps while there is none. `None` once the pool drains.
-fn next_job(control: &ControlView<'_>, at: usize) -> Option<(u64, BlockId)> {
+/// The oldest job that may have free chunks; sleeps while there is none. `None` once the worker is to end.
+fn next_job(arena: &'static Arena, control: &ControlView<'_>, at: usize) -> Option<(u64, BlockId)> {
     let seat = &control.seats[at];
+    let is_asked_to_leave = || seat.orders.load(SeqCst) & orders::LEAVE != 0;
+    let mut idle: Option<Idle> = None;
     loop {
+        if is_asked_to_leave() {
+            return None;
+        }
         if let Some(found) = control.oldest() {
             return Some(found);
         }
@@ -58,13 +122,55 @@ fn next_job(control: &ControlView<'_>, at: usize) -> Option<(u64, BlockId)> {
         if wait::spin_until(|| control.has_entries()) {
             continue;
         }
+        let idle = idle.get_or_insert_with(|| Idle::since_now(control, seat));
         let seen = seat.bell.load(SeqCst);
         control.set_idle(at, true);
         // Looked at again after the bit is set: a publisher that missed the bit has stored its entry before.
-        if !control.has_entries() && control.control.state.load(SeqCst) == state::RUN {
+        if !control.has_entries() && control.control.state.load(SeqCst) == state::RUN && !is_asked_to_leave() {
             seat.sleeps.fetch_add(1, Relaxed);
-            futex::wait(&seat.bell, seen, None);
+            futex::wait(&seat.bell, seen, idle.next());
         }
-        control.set_idle(at, false);
+        // Whoever chose this worker to be woken has cleared the bit before, and counts on it. What is published after it was cleared here
+        // counts on others; if there are none, the end of this process has another one started.
+        let chosen = !control.set_idle(at, false);
+        if !chosen && idle.is_over() && !control.has_entries() {
+            return None;
+        }
+        idle.tidy(arena);
+    }
+}
+
+/// An idle time: what is to be done in it, and when.
+struct Idle {
+    tidy_at: Option<Instant>,
+    end_at: Option<Instant>,
+}
+
+impl Idle {
+    fn since_now(control: &ControlView<'_>, seat: &Seat) -> Idle {
+        let now = Instant::now();
+        seat.since.store(clock::coarse_nanos(), Relaxed);
+        let timeout = Some(control.control.rules.idle_timeout.load(Acquire)).filter(|nanos| *nanos > 0);
+        Idle {
+            tidy_at: Some(now + TIDY_AFTER),
+            end_at: timeout.and_then(|nanos| now.checked_add(Duration::from_nanos(nanos))),
+        }
+    }
+
+    /// When there is something to be done; `None`: nothing more, however long it lasts.
+    fn next(&self) -> Option<Instant> {
+        self.tidy_at.into_iter().chain(self.end_at).min()
+    }
+
+    fn is_over(&self) -> bool {
+        self.end_at.is_some_and(|end| Instant::now() >= end)
+    }
+
+    /// Gives back what is in store, once, if it is time.
+    fn tidy(&mut self, arena: &'static Arena) {
+        if self.tidy_at.is_some_and(|at| Instant::now() >= at) {
+            self.tidy_at = None;
+            arena.tidy();
+        }
     }
 }

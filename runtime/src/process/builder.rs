@@ -1,10 +1,9 @@
 //! `Process`: what a child of one task should be like.
 #![allow(unsafe_code)]
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -99,13 +98,10 @@ impl<R: Message> Process<R> {
     #[must_use]
     pub fn envs<K: AsRef<OsStr>, V: AsRef<OsStr>>(mut self, vars: impl IntoIterator<Item = (K, V)>) -> Self {
         for (key, value) in vars {
-            let (key, value): (OsString, OsString) = (key.as_ref().into(), value.as_ref().into());
-            let bad = |text: &OsStr, byte| text.as_bytes().contains(&byte);
-            if key.is_empty() || bad(&key, b'=') || bad(&key, 0) || bad(&value, 0) {
-                let reason = format!("{key:?} cannot be set to {value:?} in an environment");
+            let mut set = Ok(());
+            self = self.with(|spec| set = spec.env.set(key.as_ref(), value.as_ref()));
+            if let Err(reason) = set {
                 self.spec = self.spec.and(Err(SpawnError::InvalidInput { reason }));
-            } else {
-                self = self.with(|spec| _ = spec.env.vars.insert(key, Some(value)));
             }
         }
         self

@@ -5,6 +5,7 @@
 //! gets their process descriptors back over the socket. A request carries whatever of the asking process may have changed since.
 #![allow(unsafe_code)]
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use super::boot::{Boot, MAX_IN_SOCKET};
@@ -51,13 +52,15 @@ const HAS_THREADS: i32 = -1;
 
 impl ForkServer {
     /// Starts one. Only the supervisor's thread may: the server dies with the thread that made it.
-    pub(crate) fn start(family: FamilyFds) -> Result<ForkServer, SpawnError> {
+    ///
+    /// `library_threads` are variables that are read by constructors, and so have to be there when it is executed.
+    pub(crate) fn start(family: FamilyFds, library_threads: &[(OsString, OsString)]) -> Result<ForkServer, SpawnError> {
         let (ours, theirs) = sys::fd::packet_pair().map_err(SpawnError::io(CONTEXT))?;
         let lifeline = Lifeline::new()?;
         let (rights, umask) = proc::rights().unzip();
         let namespaces = proc::namespaces(rights.as_ref());
         let state = ProcessState::of_this_process(umask);
-        let env = Environment::new(&EnvChanges::default());
+        let env = Environment::new(&EnvChanges::default(), library_threads);
         let mut boot = launch::fork_server_boot();
         boot.fds.socket = theirs.as_raw_fd();
         boot.fds.lifeline = lifeline.reader.as_raw_fd();

@@ -104,7 +104,7 @@ impl Launch {
         };
         Ok(Launch {
             boot,
-            env: Environment::new(&spec.env),
+            env: Environment::new(&spec.env, &spec.library_threads),
             lifeline: Lifeline::new()?,
             directory,
             streams: std::mem::take(&mut spec.streams),
@@ -259,13 +259,13 @@ fn program_file() -> Result<&'static OwnedFd, SpawnError> {
 pub(crate) struct Environment(Vec<(OsString, OsString)>);
 
 impl Environment {
-    /// This process's, with changes.
-    pub(crate) fn new(changes: &EnvChanges) -> Environment {
+    /// This process's, with changes, and with variables that neither has.
+    pub(crate) fn new(changes: &EnvChanges, more: &[(OsString, OsString)]) -> Environment {
         let depth = (OsString::from(entry::DEPTH), OsString::from((current::depth() + 1).to_string()));
         let ours = |key: &OsString| key == entry::FLAG || key == entry::DEPTH;
         let inherited = std::env::vars_os().filter(|(key, _)| !changes.clear && !changes.vars.contains_key(key));
         let changed = changes.vars.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
-        let vars = inherited.chain(changed).filter(|(key, _)| !ours(key)).chain([depth]);
+        let vars = inherited.chain(changed).filter(|(key, _)| !ours(key)).chain([depth]).chain(more.iter().cloned());
         Environment(vars.collect())
     }
 

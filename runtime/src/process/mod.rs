@@ -34,8 +34,10 @@ pub use spec::StartMethod;
 pub use stream::Stream;
 pub use wait_any::{Waitable, wait_any};
 
+pub use crate::pool::worker::worker_id;
+
 pub(crate) use boot::Role;
 pub(crate) use handle::{ChildHandle, Death, Note};
 pub(crate) use note::{forget_panic, write_panic as note_panic};
-pub(crate) use spec::ChildSpec;
+pub(crate) use spec::{ChildSpec, EnvChanges};
 pub(crate) use wait_any::{Bell, sealed::Sealed};

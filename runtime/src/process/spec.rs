@@ -1,8 +1,9 @@
 //! What a child should be like, as the library's own parts ask for it.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,6 +37,18 @@ pub(crate) struct EnvChanges {
     pub(crate) vars: BTreeMap<OsString, Option<OsString>>,
 }
 
+impl EnvChanges {
+    /// Sets a variable. `Err`: it cannot be set, and why.
+    pub(crate) fn set(&mut self, key: &OsStr, value: &OsStr) -> Result<(), String> {
+        let bad = |text: &OsStr, byte| text.as_bytes().contains(&byte);
+        if key.is_empty() || bad(key, b'=') || bad(key, 0) || bad(value, 0) {
+            return Err(format!("{key:?} cannot be set to {value:?} in an environment"));
+        }
+        self.vars.insert(key.into(), Some(value.into()));
+        Ok(())
+    }
+}
+
 /// Limits on what the child may use.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Limits {
@@ -66,6 +79,8 @@ pub(crate) struct ChildSpec {
     pub(crate) limits: Limits,
     /// Is the end of what it writes to standard error kept?
     pub(crate) stderr_tail: bool,
+    /// How numerical libraries are told how many threads to use. The fork server, which runs the libraries' constructors, gets this too.
+    pub(crate) library_threads: Vec<(OsString, OsString)>,
     pub(crate) on_death: Option<OnDeath>,
 }
 
@@ -85,6 +100,7 @@ impl ChildSpec {
             cpus: None,
             limits: Limits::default(),
             stderr_tail: false,
+            library_threads: Vec::new(),
             on_death: None,
         }
     }

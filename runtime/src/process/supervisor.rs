@@ -17,6 +17,7 @@
 //! finds it. The children die by themselves.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -208,7 +209,7 @@ impl Supervisor {
         }
         let started = match effective_method(spec.method) {
             StartMethod::Spawn => self.spawn(launch, proc::rights().map(|(rights, _)| rights))?,
-            StartMethod::ForkServer => self.copy(launch)?,
+            StartMethod::ForkServer => self.copy(launch, &spec.library_threads)?,
         };
         self.watch(spec, owner, started, tail)
     }
@@ -242,12 +243,13 @@ impl Supervisor {
     }
 
     /// Starts the child by having the fork server copy itself.
-    fn copy(&self, mut launch: Launch) -> Result<Started, SpawnError> {
+    fn copy(&self, mut launch: Launch, library_threads: &[(OsString, OsString)]) -> Result<Started, SpawnError> {
         let (rights, umask) = proc::rights().unzip();
         let mut last = String::new();
         for _ in 0..FORK_SERVER_TRIES {
             if lock(&self.fork_server).is_none() {
-                self.on_thread(Supervisor::ensure_fork_server)??;
+                let library_threads = library_threads.to_vec();
+                self.on_thread(move |supervisor| supervisor.ensure_fork_server(&library_threads))??;
             }
             let mut server = lock(&self.fork_server);
             let Some(present) = &*server else {
@@ -298,10 +300,10 @@ impl Supervisor {
         })
     }
 
-    fn ensure_fork_server(&self) -> Result<(), SpawnError> {
+    fn ensure_fork_server(&self, library_threads: &[(OsString, OsString)]) -> Result<(), SpawnError> {
         let mut server = lock(&self.fork_server);
         if server.is_none() {
-            let started = ForkServer::start(self.family_fds())?;
+            let started = ForkServer::start(self.family_fds(), library_threads)?;
             self.poller.add(started.pidfd(), FORK_SERVER).map_err(SpawnError::io("watching the fork server"))?;
             *server = Some(started);
         }

@@ -10,3 +10,4 @@ pub(crate) mod pidfd;
 pub(crate) mod proc;
 pub(crate) mod signal;
 pub(crate) mod spawn;
+pub(crate) mod timer;

@@ -229,6 +229,47 @@ pub(crate) fn set_limit(number: usize, (soft, hard): Limit) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, number, value.as_ptr(), std::ptr::null_mut::<u64>()) as i32 })
 }
 
+/// Bytes of memory in use that this process shares with no other.
+pub(crate) fn private_memory() -> Option<u64> {
+    // Pages: all, resident, of those shared. Private memory that is swapped out is not counted.
+    let text = fs::read_to_string("/proc/self/statm").ok()?;
+    let mut fields = text.split(' ').skip(1);
+    let (resident, shared) = (fields.next()?.parse::<u64>().ok()?, fields.next()?.parse::<u64>().ok()?);
+    Some(resident.saturating_sub(shared).saturating_mul(page_size()))
+}
+
+fn page_size() -> u64 {
+    // SAFETY: takes an integer.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(1) as u64
+}
+
+/// What another process uses now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InUse {
+    pub(crate) user: std::time::Duration,
+    pub(crate) system: std::time::Duration,
+    pub(crate) rss: u64,
+    pub(crate) max_rss: u64,
+}
+
+/// What process `pid` uses; `None` where /proc does not tell.
+pub(crate) fn in_use(pid: u32) -> Option<InUse> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in brackets, may hold anything.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    // SAFETY: takes an integer.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as f64;
+    let time = |field: usize| {
+        Some(std::time::Duration::from_secs_f64(fields.get(field)?.parse::<u64>().ok()? as f64 / ticks))
+    };
+    let rss = fields.get(21)?.parse::<u64>().ok()?.saturating_mul(page_size());
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let high = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let high = high.and_then(|value| value.split_whitespace().next()?.parse::<u64>().ok());
+    let max_rss = high.map_or(rss, |kib| kib.saturating_mul(1024)).max(rss);
+    Some(InUse { user: time(11)?, system: time(12)?, rss, max_rss })
+}
+
 /// Makes the out-of-memory killer prefer this process to its parent.
 pub(crate) fn offer_to_oom_killer() {
     // Best effort: /proc may be missing or read-only.

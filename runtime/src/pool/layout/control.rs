@@ -26,11 +26,18 @@ pub(in crate::pool) mod state {
 pub(in crate::pool) struct Control {
     /// See [`state`].
     pub(in crate::pool) state: AtomicU32,
-    /// How many seats follow.
+    /// How many of the seats were ever in use: those from here on are vacant.
     pub(in crate::pool) seats: AtomicU32,
+    /// Workers in seats from here on leave; see `Pool::resize`.
+    pub(in crate::pool) limit: AtomicU32,
     /// The task that makes the workers' state plus 1, or 0; and where its input slot lies in the arena.
     pub(in crate::pool) state_task: AtomicU32,
     pub(in crate::pool) state_input: AtomicU64,
+    /// The same for what a worker runs first and last.
+    pub(in crate::pool) initializer: HookWords,
+    pub(in crate::pool) finalizer: HookWords,
+    /// What a worker is to look to; see `recycle.rs`.
+    pub(in crate::pool) rules: RuleWords,
     /// Rung when a chunk of a watched job is done; see `watch.rs`.
     pub(in crate::pool) watch_bell: AtomicU32,
     /// Nonzero: jobs wait for room in the ring, so ring the bell above when an entry is passed.
@@ -41,6 +48,38 @@ pub(in crate::pool) struct Control {
     pub(in crate::pool) tail: Line<AtomicU64>,
     /// One bit a seat: its worker sleeps, or is about to.
     pub(in crate::pool) idle: Line<[AtomicU64; MAX_SEATS / 64]>,
+}
+
+/// A task that each worker runs once.
+#[repr(C)]
+#[derive(Debug)]
+pub(in crate::pool) struct HookWords {
+    /// Its number plus 1, or 0.
+    pub(in crate::pool) task: AtomicU32,
+    /// Where its input slot lies in the arena.
+    pub(in crate::pool) input: AtomicU64,
+}
+
+/// What workers look to by themselves. 0: not at all.
+#[repr(C)]
+#[derive(Debug)]
+pub(in crate::pool) struct RuleWords {
+    /// Most items of one worker.
+    pub(in crate::pool) max_tasks: AtomicU64,
+    /// Bytes of private memory above which a worker ends between two chunks.
+    pub(in crate::pool) recycle_above: AtomicU64,
+    /// Nanoseconds of CPU time of one chunk.
+    pub(in crate::pool) cpu_time: AtomicU64,
+    /// Nanoseconds after which an idle worker ends.
+    pub(in crate::pool) idle_timeout: AtomicU64,
+    /// 1: each worker stays on a CPU of its own.
+    pub(in crate::pool) pin: AtomicU32,
+}
+
+/// Bits of [`Seat::orders`].
+pub(in crate::pool) mod orders {
+    /// End after the current chunk.
+    pub(in crate::pool) const LEAVE: u32 = 1;
 }
 
 /// What one worker says of itself, for the pool's audit after its death. Written by the worker alone, on lines of its own.
@@ -65,10 +104,18 @@ pub(in crate::pool) struct Seat {
     pub(in crate::pool) claims: AtomicU64,
     /// Items finished.
     pub(in crate::pool) items: AtomicU64,
+    /// What the pool's process asks of this worker, looked at after each chunk: see [`orders`]. Written by both.
+    pub(in crate::pool) orders: AtomicU32,
+    /// Nanoseconds of the monotonic clock when the worker began what it does; see `stats.rs`.
+    pub(in crate::pool) since: AtomicU64,
+    /// A block of the pool's process that a result of the seat's worker can be made part of; its id, or 0.
+    pub(in crate::pool) anchor: AtomicU64,
+    /// The block of such a result, or 0: the worker has adopted it into the anchor before.
+    pub(in crate::pool) result: AtomicU64,
 }
 
 const _: () = {
-    assert!(size_of::<Seat>() == 64);
+    assert!(size_of::<Seat>() == 128);
     assert!(size_of::<Control>().is_multiple_of(64) && align_of::<Control>() == 64);
 };
 
@@ -80,34 +127,33 @@ pub(in crate::pool) struct ControlView<'a> {
     pub(in crate::pool) ring: &'a [AtomicU64],
 }
 
-fn control_layout(seats: usize) -> (usize, usize, usize) {
-    let seats_at = size_of::<Control>();
-    let ring_at = seats_at + seats * size_of::<Seat>();
-    (seats_at, ring_at, ring_at + RING * size_of::<AtomicU64>())
-}
+/// Where the parts of a control block lie, and its length. There is address space for all seats, as a pool may be resized.
+const SEATS_AT: usize = size_of::<Control>();
+const RING_AT: usize = SEATS_AT + MAX_SEATS * size_of::<Seat>();
+const LEN: usize = RING_AT + RING * size_of::<AtomicU64>();
 
 /// The pool's own view of its control block.
 pub(in crate::pool) fn control_of(block: &Block, seats: usize) -> ControlView<'_> {
-    let (seats_at, ring_at, end) = control_layout(seats);
-    assert!(end <= block.capacity(), "a pool's size was changed after it was made");
+    assert!(LEN <= block.capacity() && seats <= MAX_SEATS, "this is no pool's control block");
     let base = block.as_ptr();
-    // SAFETY: the block is alive and large enough for this many seats (just checked); `new_control` zeroed it, and a zero
+    // SAFETY: the block is alive and large enough (just checked); `new_control` zeroed it, and a zero
     // is valid for all of it; all fields are atomics.
     unsafe {
         ControlView {
             control: &*base.cast::<Control>(),
-            seats: std::slice::from_raw_parts(base.add(seats_at).cast::<Seat>(), seats),
-            ring: std::slice::from_raw_parts(base.add(ring_at).cast::<AtomicU64>(), RING),
+            seats: std::slice::from_raw_parts(base.add(SEATS_AT).cast::<Seat>(), seats),
+            ring: std::slice::from_raw_parts(base.add(RING_AT).cast::<AtomicU64>(), RING),
         }
     }
 }
 
-/// Allocates a control block with `seats` vacant seats.
+/// Allocates a control block for `seats` workers at first.
 pub(in crate::pool) fn new_control(arena: &'static Arena, seats: usize) -> Result<Block, ArenaError> {
-    let block = arena.alloc_zeroed(control_layout(seats).2)?;
+    let block = arena.alloc_zeroed(LEN)?;
     // SAFETY: the block is at least this large, 64-byte aligned and zeroed, which is a valid `Control`; nobody else has its id.
     let control = unsafe { &*block.as_ptr().cast::<Control>() };
     control.seats.store(seats as u32, Ordering::Release);
+    control.limit.store(seats as u32, Ordering::Release);
     Ok(block)
 }
 
@@ -118,23 +164,22 @@ impl<'a> ControlView<'a> {
     ///
     /// `base` is the start of a block of `capacity` bytes made by [`new_control`], which lives for `'a`.
     pub(in crate::pool) unsafe fn new(base: NonNull<u8>, capacity: usize) -> Option<Self> {
-        if capacity < size_of::<Control>() {
+        if capacity < LEN {
             return None;
         }
         // SAFETY: blocks are 64-byte aligned, this one is large enough (just checked) and lives for 'a (contract); all
         // fields are atomics, so sharing it with other processes is no data race.
         let control = unsafe { base.cast::<Control>().as_ref() };
         let seats = control.seats.load(Ordering::Acquire) as usize;
-        let (seats_at, ring_at, end) = control_layout(seats);
-        if seats > MAX_SEATS || end > capacity {
+        if seats > MAX_SEATS {
             return None;
         }
         // SAFETY: as above; both arrays lie inside the block (just checked), at multiples of 64 from its aligned start.
         unsafe {
             Some(Self {
                 control,
-                seats: std::slice::from_raw_parts(base.add(seats_at).cast::<Seat>().as_ptr(), seats),
-                ring: std::slice::from_raw_parts(base.add(ring_at).cast::<AtomicU64>().as_ptr(), RING),
+                seats: std::slice::from_raw_parts(base.add(SEATS_AT).cast::<Seat>().as_ptr(), seats),
+                ring: std::slice::from_raw_parts(base.add(RING_AT).cast::<AtomicU64>().as_ptr(), RING),
             })
         }
     }

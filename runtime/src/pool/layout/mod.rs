@@ -3,7 +3,7 @@
 //! Two kinds of block. The *control* block of a pool holds its state, a seat for each worker and the ring of published jobs:
 //!
 //! ```text
-//! Control | Seat x seats | ring: AtomicU64 x RING
+//! Control | Seat x MAX_SEATS | ring: AtomicU64 x RING
 //! ```
 //!
 //! A *job* block holds one window of a batch, or one submitted call:
@@ -29,7 +29,7 @@ mod job;
 use std::mem::size_of;
 use std::sync::atomic::AtomicU32;
 
-pub(super) use control::{Control, ControlView, MAX_SEATS, RING, Seat, control_of, new_control, state};
+pub(super) use control::{Control, ControlView, HookWords, MAX_SEATS, RING, Seat, control_of, new_control, orders, state};
 pub(super) use fault::{Fault, faults, push_fault};
 pub(super) use job::{JobShape, JobView, new_job, shorten_job, want};
 
