@@ -62,8 +62,8 @@ pub use flow::{Flow, FlowError, FlowStream, Table};
 pub use message::{Archived, Message, Plain};
 pub use offspring_macros::{message, task};
 pub use pool::{
-    Batch, Imap, ImapUnordered, Pool, PoolBuilder, PoolError, PoolStats, TaskHandle, View, Views, WaitFor, WorkerInfo, WorkerStatus,
-    as_completed, wait,
+    Batch, Imap, ImapUnordered, Pool, PoolBuilder, PoolError, PoolStats, TaskHandle, View, Views, WaitFor, WorkerInfo,
+    WorkerStatus, as_completed, wait,
 };
 pub use process::{Child, ExitStatus, Process, Signal, SpawnError, StartMethod, Waitable, init, spawn, wait_any};
 pub use task::{Accept, ArchivedFailure, Failure, StateFn, TaskContext, TaskError, TaskFn, TaskInfo, tasks};

@@ -225,7 +225,10 @@ fn a_memory_limit_is_an_error_for_those_who_ask_and_the_end_of_others() {
     let results = pool.batch().chunk_size(1).try_map(allocate, [1 << 20, 512 << 20, 2 << 20]).unwrap();
     assert_eq!((*results[0].as_ref().unwrap(), *results[2].as_ref().unwrap()), (1 << 20, 2 << 20));
     let error = results[1].as_ref().unwrap_err();
-    assert!(matches!(error, TaskError::WorkerDied { status, .. } if status.signal() == Some(Signal::ABRT)), "{error:?}");
+    assert!(
+        matches!(error, TaskError::WorkerDied { status, .. } if status.signal() == Some(Signal::ABRT)),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -238,7 +241,10 @@ fn the_cpu_time_limit_is_that_of_each_task() {
     let results = pool.batch().chunk_size(1).try_map(burn, [10u64, 60_000, 20]).unwrap();
     assert_eq!((*results[0].as_ref().unwrap(), *results[2].as_ref().unwrap()), (10, 20));
     let error = results[1].as_ref().unwrap_err();
-    assert!(matches!(error, TaskError::WorkerDied { status, .. } if status.signal() == Some(Signal::XCPU)), "{error:?}");
+    assert!(
+        matches!(error, TaskError::WorkerDied { status, .. } if status.signal() == Some(Signal::XCPU)),
+        "{error:?}"
+    );
 }
 
 #[test]

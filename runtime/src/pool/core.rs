@@ -150,11 +150,7 @@ pub(super) struct Inner {
 
 impl Core {
     /// Makes the shared side of a pool. Starts no process.
-    pub(super) fn new(
-        arena: &'static Arena,
-        options: Options,
-        inputs: Inputs,
-    ) -> Result<Arc<Core>, ArenaError> {
+    pub(super) fn new(arena: &'static Arena, options: Options, inputs: Inputs) -> Result<Arc<Core>, ArenaError> {
         let workers = options.workers;
         let control = layout::new_control(arena, workers)?;
         let seats = AtomicUsize::new(workers);

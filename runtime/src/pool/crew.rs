@@ -85,7 +85,10 @@ impl Core {
         loop {
             let number = {
                 let mut inner = self.lock();
-                if inner.phase.is_hopeless() || inner.crew.is_full(self.workers()) || self.unclaimed(&inner) <= self.at_hand(&inner) {
+                if inner.phase.is_hopeless()
+                    || inner.crew.is_full(self.workers())
+                    || self.unclaimed(&inner) <= self.at_hand(&inner)
+                {
                     return;
                 }
                 inner.crew.starting += 1;

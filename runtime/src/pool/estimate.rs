@@ -62,17 +62,16 @@ pub(super) struct Outlook {
 
 impl Outlook {
     /// One call by itself.
-    pub(super) const SINGLE: Outlook =
-        Outlook {
-            workers: 1,
-            nanos: None,
-            remaining: (1, Some(1)),
-            stride: 0,
-            chunk: Some(1),
-            made: 0,
-            lazy: false,
-            most: usize::MAX,
-        };
+    pub(super) const SINGLE: Outlook = Outlook {
+        workers: 1,
+        nanos: None,
+        remaining: (1, Some(1)),
+        stride: 0,
+        chunk: Some(1),
+        made: 0,
+        lazy: false,
+        most: usize::MAX,
+    };
 
     /// Most items of the next window.
     pub(super) fn window(&self) -> usize {

@@ -131,7 +131,12 @@ where
                 chunk: self.run.chunk,
                 made: self.made,
                 lazy: self.run.lazy,
-                most: self.core.options.limits.max_tasks.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX)),
+                most: self
+                    .core
+                    .options
+                    .limits
+                    .max_tasks
+                    .map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX)),
             };
             let built = match window::build::<F, M, I>(&self.plan, &outlook, &mut self.items, Some(self.next)) {
                 Ok(built) => built,

@@ -126,11 +126,11 @@ fn run_task(
     state: &mut WorkerState,
     returns: Returns,
 ) -> Result<Block, TaskFault> {
-    let no_memory =
-        |error: ArenaError| TaskFault::NotSendable { reason: error.to_string(), kind: error.kind() };
-    let entry: &TaskEntry = registry::get(task)
-        .map_err(|error| TaskFault::NoTask { reason: error.to_string(), kind: error.kind() })?;
-    let inputs = arena.at(input, entry.input().size).ok_or(ArenaError::Foreign { what: "an input" }).map_err(no_memory)?;
+    let no_memory = |error: ArenaError| TaskFault::NotSendable { reason: error.to_string(), kind: error.kind() };
+    let entry: &TaskEntry =
+        registry::get(task).map_err(|error| TaskFault::NoTask { reason: error.to_string(), kind: error.kind() })?;
+    let inputs =
+        arena.at(input, entry.input().size).ok_or(ArenaError::Foreign { what: "an input" }).map_err(no_memory)?;
     let block = arena.alloc(BODY + entry.output().size).map_err(no_memory)?;
     let mut encoder = Encoder::new(Box::new(Spill::new(arena, block.id())));
     let mut fault = None;
@@ -250,8 +250,8 @@ pub(super) fn explain(fault: &TaskFault) -> (String, ErrorKind) {
         TaskFault::Panicked(panic) => {
             (format!("it panicked at {}: {}", panic.location, panic.message), ErrorKind::Panicked)
         }
-        TaskFault::NotSendable { reason, kind } | TaskFault::NoState { reason, kind } | TaskFault::NoTask { reason, kind } => {
-            (reason.clone(), *kind)
-        }
+        TaskFault::NotSendable { reason, kind }
+        | TaskFault::NoState { reason, kind }
+        | TaskFault::NoTask { reason, kind } => (reason.clone(), *kind),
     }
 }

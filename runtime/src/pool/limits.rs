@@ -75,9 +75,8 @@ impl Limits {
     /// Tells the workers what they look to by themselves. Before the first worker starts.
     pub(super) fn announce(&self, control: &ControlView<'_>) {
         let words = &control.control.rules;
-        let nanos = |time: Option<Duration>| {
-            time.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1))
-        };
+        let nanos =
+            |time: Option<Duration>| time.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1));
         words.max_tasks.store(self.max_tasks.unwrap_or(0), Release);
         words.recycle_above.store(self.recycle_above.unwrap_or(0), Release);
         words.cpu_time.store(nanos(self.cpu_time), Release);

@@ -29,13 +29,13 @@ mod run;
 mod several;
 mod state;
 mod stats;
-mod worker_options;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod view;
 mod watch;
 mod window;
 pub(crate) mod worker;
+mod worker_options;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -93,15 +93,14 @@ impl Table {
     pub fn work(&self, arena: crate::testing::Arena, seat: usize) {
         let control = self.control();
         let arena = arena.inner();
-        let mut worker =
-            Worker {
-                arena,
-                me: arena.me(),
-                seat: &control.seats[seat],
-                state: WorkerState::none(Home::Pool),
-                rules: Rules::default(),
-                leaving: false,
-            };
+        let mut worker = Worker {
+            arena,
+            me: arena.me(),
+            seat: &control.seats[seat],
+            state: WorkerState::none(Home::Pool),
+            rules: Rules::default(),
+            leaving: false,
+        };
         while let Some((seq, job)) = control.oldest() {
             worker.work_on(&control, seq, job).expect("a job that makes sense");
         }

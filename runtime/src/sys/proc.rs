@@ -259,9 +259,8 @@ pub(crate) fn in_use(pid: u32) -> Option<InUse> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     // SAFETY: takes an integer.
     let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) }.max(1) as f64;
-    let time = |field: usize| {
-        Some(std::time::Duration::from_secs_f64(fields.get(field)?.parse::<u64>().ok()? as f64 / ticks))
-    };
+    let time =
+        |field: usize| Some(std::time::Duration::from_secs_f64(fields.get(field)?.parse::<u64>().ok()? as f64 / ticks));
     let rss = fields.get(21)?.parse::<u64>().ok()?.saturating_mul(page_size());
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let high = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -34,7 +34,15 @@ impl CpuTimer {
         };
         let value = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: time };
         // SAFETY: reads a local. It fails for no valid timer and time.
-        unsafe { libc::syscall(libc::SYS_timer_settime, self.0, 0, &raw const value, std::ptr::null_mut::<libc::itimerspec>()) };
+        unsafe {
+            libc::syscall(
+                libc::SYS_timer_settime,
+                self.0,
+                0,
+                &raw const value,
+                std::ptr::null_mut::<libc::itimerspec>(),
+            )
+        };
     }
 }
 

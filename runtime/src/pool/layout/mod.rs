@@ -29,7 +29,9 @@ mod job;
 use std::mem::size_of;
 use std::sync::atomic::AtomicU32;
 
-pub(super) use control::{Control, ControlView, HookWords, MAX_SEATS, RING, Seat, control_of, new_control, orders, state};
+pub(super) use control::{
+    Control, ControlView, HookWords, MAX_SEATS, RING, Seat, control_of, new_control, orders, state,
+};
 pub(super) use fault::{Fault, faults, push_fault};
 pub(super) use job::{JobShape, JobView, new_job, shorten_job, want};
 
