@@ -1,6 +1,7 @@
 //! The kinds that all errors of this crate share, and the error a `main` returns.
 
 use crate::Failure;
+use crate::process::CommandError;
 use crate::{FlowError, PoolError, SpawnError, TaskError};
 
 /// What kind of failure an error is, whichever type carries it.
@@ -80,6 +81,9 @@ pub enum Error {
     /// A child could not be started.
     #[error(transparent)]
     Spawn(#[from] SpawnError),
+    /// A command could not be started, failed, or took too long.
+    #[error(transparent)]
+    Command(#[from] CommandError),
     /// A system call failed, of this crate or of the program itself.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -94,6 +98,7 @@ impl Error {
             Error::Flow(error) => error.kind(),
             Error::Pool(error) => error.kind(),
             Error::Spawn(error) => error.kind(),
+            Error::Command(error) => error.kind(),
             Error::Io(_) => ErrorKind::Io,
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 /// A signal, by number.
 ///
 /// A type of this crate's own, so that no other crate's version is part of the interface.
+#[message(crate = crate)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Signal(i32);
 
@@ -60,6 +61,7 @@ impl fmt::Display for Signal {
 }
 
 /// How a process ended.
+#[message(crate = crate)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ExitStatus {

@@ -221,6 +221,7 @@ pub(crate) fn exec(
             envp: &envp,
             keep: &keep,
             parent_death: boot.thread_is_permanent.then_some(Signal::KILL),
+            setup: None,
         })
     };
     match exec(sys::spawn::Program::Path(proc::SELF_EXE)) {

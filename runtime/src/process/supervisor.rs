@@ -21,7 +21,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -44,6 +44,8 @@ use crate::{ExitStatus, Signal};
 
 const WAKE: u64 = u64::MAX;
 const FORK_SERVER: u64 = u64::MAX - 1;
+/// Tokens from here on are of things watched for others; below are slots of children.
+const WATCHED: u64 = 1 << 32;
 
 /// How often a start is tried again with another fork server after one ended.
 const FORK_SERVER_TRIES: usize = 3;
@@ -52,6 +54,18 @@ const FORK_SERVER_TRIES: usize = 3;
 type Started = (Spawned, OwnedFd);
 
 type Job = Box<dyn FnOnce(&Supervisor) + Send>;
+
+/// Something with a descriptor that the supervisor's thread looks at: a command, signals.
+pub(crate) trait Watched: Send + Sync {
+    /// Its descriptor is readable. Called on the supervisor's thread; must not block. `true`: it is to be watched on.
+    fn ready(&self) -> bool;
+    /// It is not watched any more, as the supervisor's thread could not go on.
+    fn lost(&self);
+}
+
+/// The number of something watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Watch(u64);
 
 /// The supervisor of this process.
 pub(crate) struct Supervisor {
@@ -62,6 +76,7 @@ pub(crate) struct Supervisor {
     thread: OnceLock<ThreadId>,
     jobs: Mutex<VecDeque<Job>>,
     children: Mutex<BTreeMap<u32, Entry>>,
+    watched: Mutex<BTreeMap<u64, Arc<dyn Watched>>>,
     fork_server: Mutex<Option<ForkServer>>,
     /// How the last fork server ended.
     fork_server_end: Mutex<Option<ExitStatus>>,
@@ -114,6 +129,46 @@ pub(crate) fn children() -> Vec<Arc<ChildHandle>> {
         return vec![];
     };
     lock(&supervisor.children).values().map(|entry| entry.handle.clone()).collect()
+}
+
+/// Has the supervisor's thread call [`Watched::ready`] whenever `fd` is readable.
+pub(crate) fn watch(fd: BorrowedFd<'_>, watched: Arc<dyn Watched>) -> Result<Watch, SpawnError> {
+    static NEXT: AtomicU64 = AtomicU64::new(WATCHED);
+    let supervisor = Supervisor::get()?;
+    let token = NEXT.fetch_add(1, Ordering::Relaxed);
+    lock(&supervisor.watched).insert(token, watched);
+    let added = supervisor.poller.add(fd, token).map_err(SpawnError::io("watching a descriptor"));
+    // Set before the watched are taken from the table: this one is among them, or this is seen.
+    let lost = supervisor.is_lost.load(Ordering::SeqCst).then(lost);
+    match added.and(lost.map_or(Ok(()), Err)) {
+        Ok(()) => Ok(Watch(token)),
+        Err(error) => {
+            lock(&supervisor.watched).remove(&token);
+            Err(error)
+        }
+    }
+}
+
+/// Ends a watch. The descriptor is still open.
+pub(crate) fn unwatch(fd: BorrowedFd<'_>, Watch(token): Watch) {
+    if let Some(supervisor) = INSTANCE.get().filter(|supervisor| supervisor.pid == std::process::id()) {
+        _ = supervisor.poller.remove(fd);
+        lock(&supervisor.watched).remove(&token);
+    }
+}
+
+/// Starts another program: on the supervisor's thread, which lives as long as this process does, so that the signal at the parent thread's
+/// end is the one at the process's end. `exec` gets that signal; none where the calling thread must start it, as it has given up rights that
+/// the supervisor's thread has.
+pub(crate) fn start_program<R: Send + 'static>(
+    exec: impl FnOnce(Option<Signal>) -> R + Send + 'static,
+) -> Result<R, SpawnError> {
+    let supervisor = Supervisor::get()?;
+    if supervisor.thread_has(proc::rights().map(|(rights, _)| rights))? {
+        supervisor.on_thread(move |_| exec(Some(Signal::KILL)))
+    } else {
+        Ok(exec(None))
+    }
 }
 
 /// The supervisor's thread could not do its work.
@@ -180,6 +235,7 @@ impl Supervisor {
             thread: OnceLock::new(),
             jobs: Mutex::default(),
             children: Mutex::default(),
+            watched: Mutex::default(),
             fork_server: Mutex::default(),
             fork_server_end: Mutex::default(),
             rights: Mutex::default(),
@@ -392,6 +448,7 @@ impl Supervisor {
                 _ = catch_unwind(AssertUnwindSafe(|| match token {
                     WAKE => self.run_jobs(),
                     FORK_SERVER => self.fork_server_ended(),
+                    WATCHED.. => self.watched_ready(token),
                     child => self.child_ready(child as u32),
                 }));
             }
@@ -408,8 +465,17 @@ impl Supervisor {
             let known = entry.handle.with_pidfd(|pidfd| end_unwatched(pidfd.as_fd())).unwrap_or_default();
             self.has_ended(entry, known);
         }
+        let watched = std::mem::take(&mut *lock(&self.watched));
+        watched.values().for_each(|watched| watched.lost());
         if let Some(server) = lock(&self.fork_server).take() {
             end_unwatched(server.pidfd());
+        }
+    }
+
+    fn watched_ready(&self, token: u64) {
+        let watched = lock(&self.watched).get(&token).cloned();
+        if watched.is_some_and(|watched| !watched.ready()) {
+            lock(&self.watched).remove(&token);
         }
     }
 

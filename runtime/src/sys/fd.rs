@@ -181,7 +181,7 @@ pub(crate) fn die_with(pipe: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Not in the libc crate for every target; the same number on all of Linux.
-const F_SETSIG: libc::c_int = 10;
+pub(crate) const F_SETSIG: libc::c_int = 10;
 
 /// `O_NONBLOCK`, for everybody who has this end.
 pub(crate) fn do_not_block(fd: BorrowedFd<'_>) -> io::Result<()> {

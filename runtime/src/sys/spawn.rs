@@ -41,6 +41,24 @@ pub(crate) struct Exec<'a> {
     pub(crate) keep: &'a [BorrowedFd<'a>],
     /// Sent to the child when the calling *thread* ends.
     pub(crate) parent_death: Option<Signal>,
+    /// For a program that knows nothing of this library: what it is to begin with.
+    pub(crate) setup: Option<Setup<'a>>,
+}
+
+/// What a program begins with that is not to notice whose child it is: default signal handling, and what is listed here.
+#[derive(Debug)]
+pub(crate) struct Setup<'a> {
+    /// Its standard streams. `None`: the parent's. All are above 2.
+    pub(crate) streams: [Option<BorrowedFd<'a>>; 3],
+    /// Its standard error goes where its standard output goes.
+    pub(crate) errors_to_output: bool,
+    /// Its working directory. `None`: the parent's.
+    pub(crate) directory: Option<BorrowedFd<'a>>,
+    /// A process group of its own, whose number is its pid.
+    pub(crate) own_group: bool,
+    /// A pipe, reader and writer. When the writer's last copy outside of the new program is closed, the program gets SIGKILL, and with it all of
+    /// its group if that is its own. The reader is among those to keep.
+    pub(crate) lifeline: (BorrowedFd<'a>, BorrowedFd<'a>),
 }
 
 /// What the child sees of the parent's memory.
@@ -53,7 +71,17 @@ struct Shared {
     /// The highest descriptor to be marked one by one.
     highest: c_int,
     parent_death: c_int,
+    setup: Option<RawSetup>,
     error: c_int,
+}
+
+/// [`Setup`] by numbers; -1 for none.
+struct RawSetup {
+    streams: [c_int; 3],
+    errors_to_output: bool,
+    directory: c_int,
+    own_group: bool,
+    lifeline: (c_int, c_int),
 }
 
 const STACK: usize = 64 * 1024;
@@ -77,6 +105,7 @@ pub(crate) fn exec(exec: &Exec<'_>) -> io::Result<Spawned> {
         // One that another thread opens meanwhile without close-on-exec comes along, and is of no use to anybody.
         highest: if crate::sys::fd::close_at_exec(libc::c_uint::MAX) { -1 } else { crate::sys::fd::highest() },
         parent_death: exec.parent_death.map_or(0, Signal::as_raw),
+        setup: exec.setup.as_ref().map(RawSetup::new),
         error: 0,
     };
     let mut stack = vec![std::mem::MaybeUninit::<u128>::uninit(); STACK / size_of::<u128>()];
@@ -109,6 +138,76 @@ pub(crate) fn exec(exec: &Exec<'_>) -> io::Result<Spawned> {
     }
 }
 
+impl RawSetup {
+    fn new(setup: &Setup<'_>) -> RawSetup {
+        let number = |fd: Option<BorrowedFd<'_>>| fd.map_or(-1, |fd| fd.as_raw_fd());
+        RawSetup {
+            streams: setup.streams.map(number),
+            errors_to_output: setup.errors_to_output,
+            directory: number(setup.directory),
+            own_group: setup.own_group,
+            lifeline: (setup.lifeline.0.as_raw_fd(), setup.lifeline.1.as_raw_fd()),
+        }
+    }
+
+    /// Does it all; the number of the error otherwise.
+    ///
+    /// # Safety
+    /// Requires that it runs in the child, whose descriptors, directory and signal handlers are its own. Makes system calls only.
+    unsafe fn apply(&self) -> Result<(), c_int> {
+        let check = |result: c_int| {
+            // SAFETY: reads this thread's error number, which the child shares with the suspended parent.
+            if result < 0 { Err(unsafe { *libc::__errno_location() }) } else { Ok(()) }
+        };
+        // SAFETY: calls with integers, and with locals that outlive them. Handlers are set to their default before any signal can reach the
+        // child: all are blocked.
+        unsafe {
+            let (reader, writer) = self.lifeline;
+            let mut owner = libc::getpid();
+            if self.own_group {
+                check(libc::setpgid(0, 0))?;
+                // The whole group: a negative number.
+                owner = -owner;
+            }
+            check(libc::fcntl(reader, libc::F_SETOWN, owner))?;
+            check(libc::fcntl(reader, crate::sys::fd::F_SETSIG, libc::SIGKILL))?;
+            check(libc::fcntl(reader, libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK))?;
+            // The parent's copy is the last one then. If it has gone before the signal was armed, the pipe says so.
+            check(libc::close(writer))?;
+            let mut poll = libc::pollfd { fd: reader, events: libc::POLLIN, revents: 0 };
+            if libc::poll(&mut poll, 1, 0) != 0 {
+                return Err(libc::ESRCH);
+            }
+            for (target, &source) in (0..).zip(&self.streams) {
+                if source >= 0 {
+                    check(libc::dup2(source, target))?;
+                }
+            }
+            if self.errors_to_output {
+                check(libc::dup2(1, 2))?;
+            }
+            if self.directory >= 0 {
+                check(libc::fchdir(self.directory))?;
+            }
+            for number in 1..=64 {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                // What the C library keeps to itself gives an error, and stays.
+                if libc::sigaction(number, std::ptr::null(), &mut action) == 0 && action.sa_sigaction != libc::SIG_DFL {
+                    let keep = action.sa_sigaction == libc::SIG_IGN
+                        && !matches!(number, libc::SIGPIPE | libc::SIGXFSZ | libc::SIGCHLD);
+                    if !keep {
+                        action.sa_sigaction = libc::SIG_DFL;
+                        libc::sigaction(number, &action, std::ptr::null_mut());
+                    }
+                }
+            }
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut none);
+            check(libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut()))
+        }
+    }
+}
+
 /// Runs in the child, on the small stack, with the parent's memory.
 extern "C" fn child(shared: *mut c_void) -> c_int {
     // SAFETY: `shared` is the `Shared` of `exec` above, whose pointers stay valid while that call is suspended. Only system calls are made.
@@ -125,6 +224,12 @@ extern "C" fn child(shared: *mut c_void) -> c_int {
         }
         for index in 0..(*shared).keep_len {
             libc::fcntl(*(*shared).keep.add(index), libc::F_SETFD, 0);
+        }
+        if let Some(setup) = &(*shared).setup
+            && let Err(error) = setup.apply()
+        {
+            (&raw mut (*shared).error).write_volatile(error);
+            libc::_exit(127)
         }
         match (*shared).program {
             Ok(path) => libc::execve(path, (*shared).argv, (*shared).envp),
