@@ -1,7 +1,7 @@
 //! The kinds that all errors of this crate share, and the error a `main` returns.
 
 use crate::Failure;
-use crate::process::CommandError;
+use crate::process::{CommandError, DaemonError};
 use crate::{FlowError, PoolError, SpawnError, TaskError};
 
 /// What kind of failure an error is, whichever type carries it.
@@ -84,6 +84,9 @@ pub enum Error {
     /// A command could not be started, failed, or took too long.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// The program could not become a daemon.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
     /// A system call failed, of this crate or of the program itself.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -99,6 +102,7 @@ impl Error {
             Error::Pool(error) => error.kind(),
             Error::Spawn(error) => error.kind(),
             Error::Command(error) => error.kind(),
+            Error::Daemon(error) => error.kind(),
             Error::Io(_) => ErrorKind::Io,
         }
     }

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use offspring_macros::message;
+
+use crate::sys;
+
 /// A signal, by number.
 ///
 /// A type of this crate's own, so that no other crate's version is part of the interface.
@@ -43,6 +47,49 @@ impl Signal {
     pub fn as_raw(self) -> i32 {
         self.0
     }
+
+    /// What this process does on the signal at present.
+    ///
+    /// ```
+    /// use offspring::{Disposition, Signal};
+    ///
+    /// assert_eq!(Signal::USR2.disposition(), Disposition::Default);
+    /// assert_eq!(Signal::PIPE.disposition(), Disposition::Ignored); // as in every Rust program
+    /// ```
+    #[doc(alias = "getsignal")]
+    pub fn disposition(self) -> Disposition {
+        if sys::signal::is_ignored(self) {
+            Disposition::Ignored
+        } else if sys::signal::is_handled(self) {
+            Disposition::Handled
+        } else {
+            Disposition::Default
+        }
+    }
+
+    /// Sends the signal to the calling thread. It returns unless the signal ends the program.
+    ///
+    /// ```
+    /// offspring::Signal::WINCH.raise(); // is ignored by default
+    /// ```
+    #[doc(alias = "raise_signal")]
+    pub fn raise(self) {
+        sys::signal::raise(self);
+    }
+}
+
+/// What a process does on a signal: see [`Signal::disposition`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Disposition {
+    /// What the system does by default: for most signals, the process ends.
+    #[doc(alias = "SIG_DFL")]
+    Default,
+    /// Nothing.
+    #[doc(alias = "SIG_IGN")]
+    Ignored,
+    /// A handler runs.
+    Handled,
 }
 
 impl fmt::Debug for Signal {

@@ -46,6 +46,11 @@ fn attached() -> Option<&'static Arena> {
     unsafe { FAMILY.load(Ordering::Acquire).as_ref() }
 }
 
+/// Is there a family's arena, made or attached by this process or the one it is a fork of?
+pub(crate) fn has_family() -> bool {
+    attached().is_some()
+}
+
 /// The family's arena, if there is one.
 #[cfg(feature = "testing")]
 pub(crate) fn existing_family() -> Option<&'static Arena> {

@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
 
 pub(crate) use audit::Verdict;
 pub(crate) use block::{Block, RawBlock};
-pub(crate) use create::{ArenaFds, attach, family, me};
+pub(crate) use create::{ArenaFds, attach, family, has_family, me};
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use create::{create, open};
 #[cfg(feature = "testing")]

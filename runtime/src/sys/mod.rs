@@ -1,6 +1,7 @@
 //! Thin wrappers of system calls; the only place that makes raw ones.
 pub(crate) mod clock;
 pub(crate) mod clone;
+pub(crate) mod daemon;
 pub(crate) mod fd;
 pub(crate) mod futex;
 pub(crate) mod image;

@@ -2,6 +2,9 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::Signal;
 
@@ -102,6 +105,45 @@ pub(crate) fn is_ignored(signal: Signal) -> bool {
     unsafe {
         let mut old: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal.as_raw(), std::ptr::null(), &mut old) == 0 && old.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Does the signal have a handler?
+pub(crate) fn is_handled(signal: Signal) -> bool {
+    // SAFETY: with a null new action this only reads.
+    unsafe {
+        let mut old: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal.as_raw(), std::ptr::null(), &mut old) == 0
+            && ![libc::SIG_IGN, libc::SIG_DFL].contains(&old.sa_sigaction)
+    }
+}
+
+/// A handler beside those that others have for a signal, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Registration(signal_hook_registry::SigId);
+
+/// Adds a handler that sets the signal's bit (`n - 1` for signal `n`) in `pending` and then the eventfd. Signals that must not be handled
+/// are an error.
+pub(crate) fn register(signal: Signal, pending: Arc<AtomicU64>, event: Arc<OwnedFd>) -> io::Result<Registration> {
+    let number = signal.as_raw();
+    if signal_hook_registry::FORBIDDEN.contains(&number) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{signal} cannot be waited for")));
+    }
+    // SAFETY: an atomic operation and a write to an eventfd that never blocks: both async-signal-safe. The error number is kept.
+    let id = unsafe {
+        signal_hook_registry::register(number, move || {
+            let errno = *libc::__errno_location();
+            pending.fetch_or(1 << (number - 1), Ordering::SeqCst);
+            crate::sys::fd::event_set(event.as_fd());
+            *libc::__errno_location() = errno;
+        })
+    };
+    id.map(Registration)
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        signal_hook_registry::unregister(self.0);
     }
 }
 

@@ -105,7 +105,7 @@ impl CommandError {
     }
 
     /// For `map_err`: what could not be done before it was started.
-    pub(super) fn before(command: &Command, what: &str) -> impl Fn(io::Error) -> CommandError {
+    pub(super) fn before(command: &Command, what: String) -> impl Fn(io::Error) -> CommandError {
         move |error| CommandError::not_started(command, format!("{what}: {error}"), error.raw_os_error())
     }
 

@@ -74,11 +74,11 @@ impl Command {
             Some(path) => {
                 let name = text(path.as_os_str())?;
                 let opened = proc::open_path(&name, libc::O_DIRECTORY).and_then(sys::fd::above_streams);
-                Some(opened.map_err(CommandError::before(self, &format!("its directory {}", path.display())))?)
+                Some(opened.map_err(CommandError::before(self, format!("its directory {}", path.display())))?)
             }
             None => None,
         };
-        let (lifeline, writer) = sys::fd::pipe().map_err(CommandError::before(self, "making its pipe"))?;
+        let (lifeline, writer) = sys::fd::pipe().map_err(CommandError::before(self, "making its pipe".into()))?;
         let ready = Ready {
             path: text(path.as_os_str())?,
             argv: std::iter::once(&self.program).chain(&self.args).map(|arg| text(arg)).collect::<Result<_, _>>()?,
@@ -128,7 +128,7 @@ impl Command {
     }
 
     fn open_for_reading(&self, from: &Redirect, end: &mut Option<PipeWriter>) -> Result<Option<OwnedFd>, CommandError> {
-        let failed = |what: &Path| CommandError::before(self, &format!("its standard input {}", what.display()));
+        let failed = |what: &Path| CommandError::before(self, format!("its standard input {}", what.display()));
         let fd: OwnedFd = match from {
             Redirect::Inherit => return Ok(None),
             Redirect::Null => File::open("/dev/null").map_err(failed(Path::new("/dev/null")))?.into(),
@@ -149,7 +149,7 @@ impl Command {
         end: &mut Option<PipeReader>,
         name: &str,
     ) -> Result<Option<OwnedFd>, CommandError> {
-        let failed = |what: &Path| CommandError::before(self, &format!("its {name} {}", what.display()));
+        let failed = |what: &Path| CommandError::before(self, format!("its {name} {}", what.display()));
         let fd: OwnedFd = match to {
             Redirect::Inherit => return Ok(None),
             Redirect::Null => {
@@ -187,9 +187,9 @@ impl Command {
             let stderr = match (errors_to_output, &stdout) {
                 (false, _) => stderr,
                 (true, Some(stdout)) => {
-                    Some(stdout.try_clone().map_err(CommandError::before(self, "its standard error"))?)
+                    Some(stdout.try_clone().map_err(CommandError::before(self, "its standard error".into()))?)
                 }
-                (true, None) => Some(own_output().map_err(CommandError::before(self, "its standard error"))?),
+                (true, None) => Some(own_output().map_err(CommandError::before(self, "its standard error".into()))?),
             };
             let stream = |fd: Option<OwnedFd>| fd.map_or_else(Stdio::inherit, Stdio::from);
             // Without a word the new program goes on with what this one has.
