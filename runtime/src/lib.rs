@@ -65,5 +65,7 @@ pub use pool::{
     Batch, Imap, ImapUnordered, Pool, PoolBuilder, PoolError, PoolStats, TaskHandle, View, Views, WaitFor, WorkerInfo,
     WorkerStatus, as_completed, wait,
 };
-pub use process::{Child, Disposition, ExitStatus, Process, Signal, Signals, SpawnError, StartMethod, Waitable, init, spawn, wait_any};
+pub use process::{
+    Child, Disposition, ExitStatus, Process, Signal, Signals, SpawnError, StartMethod, Waitable, init, spawn, wait_any,
+};
 pub use task::{Accept, ArchivedFailure, Failure, StateFn, TaskContext, TaskError, TaskFn, TaskInfo, tasks};

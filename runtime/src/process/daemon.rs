@@ -177,7 +177,8 @@ impl Daemon {
             return Err(DaemonError::TooLate { reason });
         }
         if !sys::proc::is_single_threaded() {
-            let reason = "this process has other threads, which would be left behind: become a daemon before starting any";
+            let reason =
+                "this process has other threads, which would be left behind: become a daemon before starting any";
             return Err(DaemonError::TooLate { reason });
         }
         let pid_file = self.pid_file.map(lock_pid_file).transpose()?;

@@ -310,7 +310,8 @@ impl Command {
 /// As a person would write it into a shell, more or less: for messages.
 impl std::fmt::Display for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let plain = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-_./=:,+%@".contains(c));
+        let plain =
+            |text: &str| !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-_./=:,+%@".contains(c));
         for (index, word) in std::iter::once(&self.program).chain(&self.args).enumerate() {
             let word = word.to_string_lossy();
             f.write_str(if index > 0 { " " } else { "" })?;

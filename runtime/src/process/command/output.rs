@@ -112,9 +112,8 @@ impl Talk<'_> {
                 None => PollTimeout::NONE,
                 Some(left) if left.is_zero() => return Ok(false),
                 // Rounded up, so that it does not turn in circles for the last millisecond.
-                Some(left) => i32::try_from(left.as_millis() + 1).map_or(PollTimeout::MAX, |millis| {
-                    PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
-                }),
+                Some(left) => i32::try_from(left.as_millis() + 1)
+                    .map_or(PollTimeout::MAX, |millis| PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)),
             };
             match poll(&mut polled, timeout) {
                 Ok(_) | Err(Errno::EINTR) => {}

@@ -221,9 +221,7 @@ impl Watched for State {
             Life::Running { pidfd, .. } => match pidfd::reap(pidfd.as_fd()) {
                 Ok(Reaped::Running) => None,
                 Ok(Reaped::Ended(status, _)) => Some(status),
-                Ok(Reaped::Stolen) | Err(_) => {
-                    Some(pidfd::exit_info(pidfd.as_fd()).unwrap_or(ExitStatus::Unknown))
-                }
+                Ok(Reaped::Stolen) | Err(_) => Some(pidfd::exit_info(pidfd.as_fd()).unwrap_or(ExitStatus::Unknown)),
             },
         };
         match status {

@@ -116,9 +116,8 @@ impl Command {
         if self.program.as_bytes().contains(&b'/') {
             return Ok(PathBuf::from(&self.program));
         }
-        let is_program = |path: &PathBuf| {
-            path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
-        };
+        let is_program =
+            |path: &PathBuf| path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
         let path = path.map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
         let found = std::env::split_paths(path).map(|directory| directory.join(&self.program)).find(is_program);
         found.ok_or_else(|| {
@@ -138,7 +137,9 @@ impl Command {
                 *end = Some(writer.into());
                 reader
             }
-            Redirect::Append(_) | Redirect::Stdout => return Err(self.invalid("standard input cannot be redirected so")),
+            Redirect::Append(_) | Redirect::Stdout => {
+                return Err(self.invalid("standard input cannot be redirected so"));
+            }
         };
         sys::fd::above_streams(fd).map(Some).map_err(failed(Path::new("")))
     }
