@@ -60,6 +60,8 @@ impl Arena {
         for index in 0..self.hold_high(dead.slot()) {
             self.audit_hold(dead, index, how)?;
         }
+        // What the dead had begun with references in messages was finished just now: objects may have fallen to it.
+        self.audit_references(dead)?;
         // After all that may look for the process of a thread that holds a lock.
         self.audit_threads(dead, |record| {
             if let Some(word) = self.map.word(record.intent.load(Ordering::Acquire)) {
@@ -78,6 +80,9 @@ impl Arena {
 
     fn audit_hold(&'static self, dead: Owner, index: u32, how: Verdict) -> Result<(), ArenaError> {
         let hold = self.map.hold(dead.slot(), index);
+        if refs::is_reference(hold.other.load(Ordering::Acquire)) {
+            return Ok(());
+        }
         let other = BlockId::from_raw(hold.other.load(Ordering::Acquire));
         let Some(id) = BlockId::from_raw(hold.block.load(Ordering::Acquire)) else {
             hold.other.store(0, Ordering::Release);

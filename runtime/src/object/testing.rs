@@ -20,11 +20,13 @@ pub(crate) struct Shared {
     pub(crate) cell: AtomicU64,
     /// How many changes there were.
     pub(crate) changes: AtomicU64,
+    /// As many.
+    pub(crate) twin: AtomicU32,
     /// Raised whenever waiters are to look again.
     pub(crate) wakes: AtomicU32,
 }
 
-// SAFETY: three atomics; the code is this kind's alone.
+// SAFETY: four atomics; the code is this kind's alone.
 unsafe impl Kind for BoxKind {
     const CODE: u32 = 2;
     const NAME: &'static str = "a box for tests";
@@ -160,7 +162,11 @@ impl TestBox {
         let locked = self.handle.lock()?;
         let shared = locked.shared();
         let next = shared.changes.load(Ordering::Relaxed) + 1;
-        let old = locked.swap(block, &shared.cell, &[Set::wide(&shared.changes, next)]);
+        let old = locked.swap(
+            block,
+            &shared.cell,
+            &[Set::wide(&shared.changes, next), Set::narrow(&shared.twin, next as u32)],
+        );
         drop(locked);
         drop(old);
         self.handle.ring();
@@ -173,7 +179,11 @@ impl TestBox {
         let locked = self.handle.lock()?;
         let shared = locked.shared();
         let next = shared.changes.load(Ordering::Relaxed) + 1;
-        let old = locked.swap(block, &shared.cell, &[Set::wide(&shared.changes, next)]);
+        let old = locked.swap(
+            block,
+            &shared.cell,
+            &[Set::wide(&shared.changes, next), Set::narrow(&shared.twin, next as u32)],
+        );
         drop(locked);
         drop(old);
         Ok(())
@@ -184,13 +194,13 @@ impl TestBox {
         let locked = self.handle.lock()?;
         let shared = locked.shared();
         let next = shared.changes.load(Ordering::Relaxed) + 1;
-        locked.store(&[Set::wide(&shared.changes, next), Set::narrow(&shared.wakes, next as u32)]);
+        locked.store(&[Set::wide(&shared.changes, next), Set::narrow(&shared.twin, next as u32)]);
         Ok(())
     }
 
     /// The two words that [`TestBox::touch`] changes.
     pub fn touched(&self) -> (u64, u32) {
-        (self.handle.shared().changes.load(Ordering::SeqCst), self.wakes())
+        (self.handle.shared().changes.load(Ordering::SeqCst), self.handle.shared().twin.load(Ordering::SeqCst))
     }
 
     /// What is there, which stays. `T` is the type that was put.
@@ -212,7 +222,9 @@ impl TestBox {
         let locked = self.handle.lock()?;
         let shared = locked.shared();
         let next = shared.changes.load(Ordering::Relaxed) + 1;
-        Ok(locked.take(&shared.cell, &[Set::wide(&shared.changes, next)])?.map(crate::testing::Block::of))
+        Ok(locked
+            .take(&shared.cell, &[Set::wide(&shared.changes, next), Set::narrow(&shared.twin, next as u32)])?
+            .map(crate::testing::Block::of))
     }
 
     /// Makes the block with this id, of anybody, refer to the box.

@@ -50,11 +50,7 @@ fn walk(mode: Mode, part: Part, wanted: &str) -> Result<(), String> {
         println!("{}: {said}, {:.2} s", row.name, took.elapsed().as_secs_f64());
         for number in row.mutants {
             let took = Instant::now();
-            let name = testing::MUTANTS
-                .iter()
-                .chain(testing::pool::MUTANTS)
-                .find(|(it, _)| it == number)
-                .map_or("?", |(_, name)| name);
+            let name = testing::mutants().into_iter().find(|(it, _)| it == number).map_or("?", |(_, name)| name);
             match mutant(row, *number) {
                 Ok(how) => {
                     caught += 1;

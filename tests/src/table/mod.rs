@@ -6,6 +6,7 @@
 
 mod blocks;
 mod members;
+mod objects;
 mod pool;
 mod stage;
 mod trees;
@@ -30,7 +31,7 @@ pub struct Row {
 
 /// All rows.
 pub fn rows() -> Vec<Row> {
-    [blocks::ROWS, trees::ROWS, members::ROWS, pool::ROWS].concat()
+    [blocks::ROWS, trees::ROWS, members::ROWS, pool::ROWS, objects::ROWS].concat()
 }
 
 /// What came of a row.
@@ -85,7 +86,7 @@ pub fn run(row: &Row, mode: Mode, part: Part, mutant: u32) -> Result<Outcome, St
     let quarantine = scene.quarantine;
     let died = |role| stage.died(role);
     let audit = |by, role| stage.audit(by, role, quarantine);
-    let verify = || stage.verify(&*scene.view);
+    let verify = || stage.verify(&*scene.view, scene.counts);
     let auditor = || stage.audit_as_other(quarantine);
     let play = Play {
         memory: if scene.payloads { &stage.everything } else { &stage.memory },
