@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::process::{CommandError, DaemonError};
+use crate::sync::SyncError;
 use crate::{FlowError, PoolError, SpawnError, TaskError};
 
 /// What kind of failure an error is, whichever type carries it.
@@ -32,6 +33,8 @@ pub enum ErrorKind {
     Taken,
     /// Somebody else has it, and only one can.
     InUse,
+    /// The calling thread would wait for itself.
+    Deadlock,
     /// A lock's holder died or panicked while it held it.
     Poisoned,
     /// A barrier was given up: a participant died, a wait timed out, or it was aborted.
@@ -87,6 +90,9 @@ pub enum Error {
     /// The program could not become a daemon.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    /// A lock, a permit or a meeting was not to be had.
+    #[error(transparent)]
+    Sync(#[from] SyncError),
     /// A system call failed, of this crate or of the program itself.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -103,6 +109,7 @@ impl Error {
             Error::Spawn(error) => error.kind(),
             Error::Command(error) => error.kind(),
             Error::Daemon(error) => error.kind(),
+            Error::Sync(error) => error.kind(),
             Error::Io(_) => ErrorKind::Io,
         }
     }

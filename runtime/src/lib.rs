@@ -45,7 +45,7 @@ mod object;
 mod pool;
 pub mod process;
 mod status;
-mod sync;
+pub mod sync;
 mod sys;
 mod task;
 #[cfg(feature = "testing")]

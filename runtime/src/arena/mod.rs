@@ -44,7 +44,7 @@ pub(crate) use create::{create_stage, existing_family, open_stage};
 pub(crate) use error::ArenaError;
 #[cfg(feature = "testing")]
 pub(crate) use granule::Granules;
-pub(crate) use id::{BlockId, Owner, Pos, ThreadId};
+pub(crate) use id::{BlockId, Owner, Pos, SLOTS, ThreadId};
 #[cfg(feature = "testing")]
 pub(crate) use layout::LEN_MIN;
 #[cfg(feature = "testing")]

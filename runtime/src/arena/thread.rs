@@ -4,7 +4,7 @@
 //! by its owner's audit, which scans that table (32 KiB). Its generation changes after the claim; ids of the life before
 //! are void from the moment their record was returned.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -35,6 +35,7 @@ struct Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        LAST.set(None);
         self.arena.return_thread(self.thread.id);
     }
 }
@@ -42,19 +43,36 @@ impl Drop for Claim {
 thread_local! {
     /// The records of this thread: one for each arena it uses, nearly always one.
     static CLAIMS: RefCell<Vec<Claim>> = const { RefCell::new(Vec::new()) };
+    /// The one of them that was asked for last, by the arena's address: a thread local without a destructor costs next to
+    /// nothing to look at.
+    static LAST: Cell<Option<(usize, Thread)>> = const { Cell::new(None) };
 }
 
 impl Arena {
     /// The calling thread's record in this arena.
+    #[inline]
     pub(crate) fn thread(&'static self) -> Result<Thread, ArenaError> {
         self.check()?;
+        match LAST.get() {
+            Some((arena, thread)) if arena == std::ptr::from_ref(self) as usize => Ok(thread),
+            _ => self.look_up_thread(),
+        }
+    }
+
+    #[cold]
+    fn look_up_thread(&'static self) -> Result<Thread, ArenaError> {
         let known = CLAIMS.try_with(|claims| {
             let mut claims = claims.borrow_mut();
-            if let Some(claim) = claims.iter().find(|claim| std::ptr::eq(claim.arena, self)) {
-                return Ok(claim.thread);
-            }
-            let thread = self.claim_thread()?;
-            claims.push(Claim { arena: self, thread });
+            let claim = claims.iter().find(|claim| std::ptr::eq(claim.arena, self));
+            let thread = match claim {
+                Some(claim) => claim.thread,
+                None => {
+                    let thread = self.claim_thread()?;
+                    claims.push(Claim { arena: self, thread });
+                    thread
+                }
+            };
+            LAST.set(Some((std::ptr::from_ref(self) as usize, thread)));
             Ok(thread)
         });
         // A thread that is being torn down has no locals any more: such late calls share a record until the process ends.

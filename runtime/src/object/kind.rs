@@ -71,6 +71,14 @@ static KINDS: &[Table] = &[
     Table::of::<super::testing::BoxKind>(),
     #[cfg(feature = "testing")]
     Table::of::<super::testing::OtherKind>(),
+    Table::of::<crate::sync::MutexKind>(),
+    Table::of::<crate::sync::ReentrantKind>(),
+    Table::of::<crate::sync::RwLockKind>(),
+    Table::of::<crate::sync::OnceKind>(),
+    Table::of::<crate::sync::EventKind>(),
+    Table::of::<crate::sync::CondvarKind>(),
+    Table::of::<crate::sync::SemaphoreKind>(),
+    Table::of::<crate::sync::BarrierKind>(),
 ];
 
 /// The kind with this number; `None` for none.

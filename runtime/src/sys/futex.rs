@@ -93,12 +93,13 @@ pub(crate) fn wake(word: &AtomicU32, count: u32) -> usize {
     usize::try_from(woken).unwrap_or(0)
 }
 
-/// Wakes up to `count` sleepers of `word` that are of one of these kinds.
-pub(crate) fn wake_among(kinds: u32, word: &AtomicU32, count: u32) {
+/// Wakes up to `count` sleepers of `word` that are of one of these kinds; says how many there were.
+pub(crate) fn wake_among(kinds: u32, word: &AtomicU32, count: u32) -> usize {
     let (op, count) = (libc::FUTEX_WAKE_BITSET, i32::try_from(count).unwrap_or(i32::MAX));
     let none = ptr::null::<u32>();
     // SAFETY: the word lives as long as the borrow.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), op, count, none, none, kinds) };
+    let woken = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), op, count, none, none, kinds) };
+    usize::try_from(woken).unwrap_or(0)
 }
 
 /// Wakes all sleepers of `word`.

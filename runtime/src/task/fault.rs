@@ -59,7 +59,7 @@ macro_rules! kinds {
     };
 }
 
-kinds!(Panicked Failed WorkerDied Timeout Cancelled NotSendable Closed Full Empty Taken InUse Poisoned Broken OutOfMemory Limit UnknownTask
+kinds!(Panicked Failed WorkerDied Timeout Cancelled NotSendable Closed Full Empty Taken InUse Deadlock Poisoned Broken OutOfMemory Limit UnknownTask
     DuplicateTask InvalidInput InvalidData Spawn Unsupported Io);
 
 impl TaskFault {

@@ -130,7 +130,8 @@ fn dead_readers_and_dead_writers_are_let_out() {
             let other = Arc::clone(&data);
             let waiter = thread::spawn(move || other.write(2));
             dead.join().unwrap();
-            data.lock.recover(1, |id| id == 1, || ());
+            data.lock.recover_readers(1);
+            data.lock.recover_writer(|id| id == 1, false, || ());
             data.lock.wake_sleepers();
             waiter.join().unwrap();
             assert_eq!(data.lock.state(), (false, 0));

@@ -241,16 +241,22 @@ impl<const SLOTS: usize, const WORDS: usize> RawRwLock<SLOTS, WORDS> {
         (self.gate.load(Ordering::Acquire) & WRITING != 0, readers)
     }
 
-    /// Lets out all readers of the process in `slot`, and a dead writer; calls `held` before what it changed can be seen, if it
-    /// was inside. Repeatable. The caller wakes all afterwards.
-    pub(crate) fn recover(&self, slot: usize, is_dead: impl Fn(u32) -> bool, held: impl Fn()) {
+    /// Lets out all readers of the process in `slot`, which is gone. Repeatable. The caller wakes all afterwards.
+    pub(crate) fn recover_readers(&self, slot: usize) {
         self.cells[slot].store(0, Ordering::SeqCst);
         self.drain.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Lets out a dead writer; calls `held` before what it changed can be seen, if it was inside. Repeatable. The caller wakes
+    /// all afterwards. `keep_gate` is a seeded mistake.
+    pub(crate) fn recover_writer(&self, is_dead: impl Fn(u32) -> bool, keep_gate: bool, held: impl Fn()) {
         self.writers.recover(is_dead, || {
             if self.gate.load(Ordering::Acquire) & WRITING != 0 {
                 held();
             }
-            self.gate.swap(0, Ordering::AcqRel);
+            if !keep_gate {
+                self.gate.swap(0, Ordering::AcqRel);
+            }
         });
     }
 

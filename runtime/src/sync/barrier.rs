@@ -1,0 +1,317 @@
+//! `Barrier`.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::common::deadline;
+use super::error::{Result, SyncError};
+use super::mutants;
+use super::prim::{Wait, wait, wake_all};
+use crate::arena::{Arena, ArenaError, Owner, SLOTS, mutant};
+use crate::object::{Doomed, Handle, Kind, Locked, Object, Role, Set, message_by_handle};
+
+const BROKEN: u32 = 1;
+/// The phase counts rounds from this bit on.
+const ROUND: u32 = 2;
+/// How the slot of a process says that it ended by exit code 0; see `process::mourning`.
+const ENDED_WELL: u64 = 1;
+
+/// A place where a number of threads, of any processes, wait until all of them are there.
+///
+/// Then all go on, and the next round begins; one of them is the leader. Handles and blocking are as for
+/// [`Mutex`](super::Mutex).
+///
+/// # Death
+/// A barrier *breaks*, which ends the wait of all who wait with an error of kind [`Broken`](crate::ErrorKind::Broken), and so
+/// does everybody's wait from then on until [`reset`](Barrier::reset), when
+/// - a process ends, in whichever way, while one of its threads waits here,
+/// - a *participant* dies: a process that has waited here since the barrier was made or last reset, that still has a handle of
+///   it, and that ends by anything but exit code 0. So nobody waits for one who was killed between two rounds,
+/// - a wait times out, or somebody calls [`abort`](Barrier::abort).
+///
+/// ```
+/// use offspring::{Process, sync::Barrier, task};
+///
+/// #[task]
+/// fn meet(barrier: Barrier) -> Result<bool, offspring::Failure> {
+///     Ok(barrier.wait()?.is_leader())
+/// }
+///
+/// fn main() -> offspring::Result<()> {
+///     let barrier = Barrier::new(3)?;
+///     let children = [Process::new(meet, &barrier).spawn()?, Process::new(meet, &barrier).spawn()?];
+///     let mut leaders = barrier.wait()?.is_leader() as u32;
+///     for child in children {
+///         leaders += child.join()?? as u32;
+///     }
+///     assert_eq!(leaders, 1);
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Barrier {
+    handle: Handle<BarrierKind>,
+}
+
+/// What a wait at a barrier gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BarrierWaitResult {
+    is_leader: bool,
+}
+
+impl BarrierWaitResult {
+    /// Whether this is the one thread of the round that came last.
+    pub fn is_leader(self) -> bool {
+        self.is_leader
+    }
+}
+
+/// The kind of barriers.
+#[derive(Debug)]
+pub(crate) struct BarrierKind;
+
+/// A barrier's words. All change under the object's lock only.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// Rounds, and whether it is broken. Sleepers wait for it to change.
+    phase: AtomicU32,
+    parties: AtomicU32,
+    /// Who wait in this round.
+    waiting: AtomicU32,
+    /// How often a round was ended by a break or a reset, and the last phase that was.
+    breaks: AtomicU32,
+    broken: AtomicU32,
+    /// The phase after the last reset.
+    since: AtomicU32,
+    /// For each slot: the process, and the phase in which it waited last.
+    seen: [AtomicU64; SLOTS],
+}
+
+// SAFETY: atomics only; the code is this kind's alone.
+unsafe impl Kind for BarrierKind {
+    const CODE: u32 = 39;
+    const NAME: &'static str = "a barrier";
+    type Shared = Shared;
+
+    fn recover(object: &Locked<'_, Self>, dead: Owner) -> std::result::Result<(), ArenaError> {
+        let shared = object.shared();
+        let seen = &shared.seen[dead.slot()];
+        let (owner, at) = unpack(seen.load(Ordering::Relaxed));
+        let (phase, since) = (shared.phase.load(Ordering::Relaxed), shared.since.load(Ordering::Relaxed));
+        if owner != dead.raw() || (at.wrapping_sub(since) as i32) < 0 || phase & BROKEN != 0 {
+            return Ok(());
+        }
+        let status = object.arena().slots().get(dead).map_or(0, |slot| slot.status.load(Ordering::Relaxed));
+        if at == phase || status != ENDED_WELL {
+            break_it(object, Some(Set::wide(seen, 0)));
+        }
+        Ok(())
+    }
+
+    fn destroy(_: &Doomed<'_, Self>) -> std::result::Result<(), ArenaError> {
+        Ok(())
+    }
+
+    fn wake(object: &Object<'_, Self>) {
+        // Who wait here wait for nothing but the word.
+        wake_all(&object.shared().phase);
+    }
+}
+
+fn pack(owner: Owner, phase: u32) -> u64 {
+    u64::from(owner.raw()) << 32 | u64::from(phase)
+}
+
+fn unpack(seen: u64) -> (u32, u32) {
+    ((seen >> 32) as u32, seen as u32)
+}
+
+/// Ends the round for all who wait, and all rounds to come.
+fn break_it(locked: &Locked<'_, BarrierKind>, also: Option<Set>) {
+    let shared = locked.shared();
+    let phase = shared.phase.load(Ordering::Relaxed);
+    let sets = [
+        Set::narrow(&shared.breaks, shared.breaks.load(Ordering::Relaxed).wrapping_add(1)),
+        Set::narrow(&shared.broken, phase),
+        Set::narrow(&shared.waiting, 0),
+        // Whoever sees this word changed sees the others changed.
+        Set::narrow(&shared.phase, phase | BROKEN),
+    ];
+    match also {
+        Some(also) => locked.store(&[sets[0], sets[1], sets[2], also, sets[3]]),
+        None => locked.store(&sets),
+    }
+}
+
+message_by_handle!([] Barrier, handle, |handle| Barrier { handle });
+
+impl Barrier {
+    /// A new barrier at which so many threads meet.
+    ///
+    /// # Errors
+    /// Of kind [`InvalidInput`](crate::ErrorKind::InvalidInput) for 0; of kind [`OutOfMemory`](crate::ErrorKind::OutOfMemory)
+    /// when the family's shared memory is used up.
+    pub fn new(parties: usize) -> Result<Barrier> {
+        Barrier::in_arena(crate::arena::family()?, parties)
+    }
+
+    pub(crate) fn in_arena(arena: &'static Arena, parties: usize) -> Result<Barrier> {
+        let parties = u32::try_from(parties).ok().filter(|parties| *parties > 0).ok_or_else(|| {
+            SyncError::invalid(format!("{parties} threads cannot meet at a barrier: give it 1 to {}", u32::MAX))
+        })?;
+        let init = |object: &Object<'_, BarrierKind>| object.shared().parties.store(parties, Ordering::Relaxed);
+        Ok(Barrier { handle: Handle::create_in(arena, 0, Role::Plain, init)? })
+    }
+
+    /// Waits until all are there.
+    ///
+    /// # Errors
+    /// Of kind [`Broken`](crate::ErrorKind::Broken) when the barrier is, or breaks meanwhile.
+    pub fn wait(&self) -> Result<BarrierWaitResult> {
+        self.wait_until(None)
+    }
+
+    /// As [`wait`](Barrier::wait), but no longer than that: then the barrier breaks, for all others, too.
+    ///
+    /// # Errors
+    /// Of kind [`Timeout`](crate::ErrorKind::Timeout) where the time was over, of kind [`Broken`](crate::ErrorKind::Broken) for
+    /// all others.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<BarrierWaitResult> {
+        self.wait_until(deadline(timeout))
+    }
+
+    /// Breaks the barrier.
+    ///
+    /// # Errors
+    /// In a process made by the program's own `fork`.
+    pub fn abort(&self) -> Result<()> {
+        let locked = self.handle.lock()?;
+        if !self.is_broken() {
+            break_it(&locked, None);
+        }
+        drop(locked);
+        wake_all(&self.shared().phase);
+        Ok(())
+    }
+
+    /// Makes the barrier as new, whole and with nobody there. Who wait get an error of kind
+    /// [`Broken`](crate::ErrorKind::Broken).
+    ///
+    /// # Errors
+    /// In a process made by the program's own `fork`.
+    pub fn reset(&self) -> Result<()> {
+        let locked = self.handle.lock()?;
+        let shared = self.shared();
+        let phase = shared.phase.load(Ordering::Relaxed);
+        let next = (phase & !BROKEN).wrapping_add(ROUND);
+        let anybody = shared.waiting.load(Ordering::Relaxed) != 0;
+        let breaks = shared.breaks.load(Ordering::Relaxed).wrapping_add(anybody.into());
+        let broken = if anybody { phase } else { shared.broken.load(Ordering::Relaxed) };
+        locked.store(&[
+            Set::narrow(&shared.breaks, breaks),
+            Set::narrow(&shared.broken, broken),
+            Set::narrow(&shared.waiting, 0),
+            Set::narrow(&shared.since, next),
+            Set::narrow(&shared.phase, next),
+        ]);
+        drop(locked);
+        wake_all(&shared.phase);
+        Ok(())
+    }
+
+    /// Whether the barrier is broken. `false` in a process made by the program's own `fork`.
+    #[doc(alias = "broken")]
+    pub fn is_broken(&self) -> bool {
+        self.handle.check().is_ok() && self.shared().phase.load(Ordering::Acquire) & BROKEN != 0
+    }
+
+    /// How many threads meet here. 0 in a process made by the program's own `fork`.
+    pub fn parties(&self) -> usize {
+        if self.handle.check().is_ok() { self.shared().parties.load(Ordering::Relaxed) as usize } else { 0 }
+    }
+
+    /// How many wait right now. 0 in a process made by the program's own `fork`.
+    #[doc(alias = "n_waiting")]
+    pub fn waiting(&self) -> usize {
+        if self.handle.check().is_ok() { self.shared().waiting.load(Ordering::Acquire) as usize } else { 0 }
+    }
+
+    fn shared(&self) -> &Shared {
+        self.handle.shared()
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> Result<BarrierWaitResult> {
+        let locked = self.handle.lock()?;
+        let shared = self.shared();
+        let phase = shared.phase.load(Ordering::Relaxed);
+        if phase & BROKEN != 0 {
+            return Err(SyncError::Broken);
+        }
+        let breaks = shared.breaks.load(Ordering::Relaxed);
+        let there = shared.waiting.load(Ordering::Relaxed) + 1;
+        let me = self.handle.arena().me();
+        let seen = Set::wide(&shared.seen[me.slot()], pack(me, phase));
+        if there >= shared.parties.load(Ordering::Relaxed) {
+            locked.store(&[
+                seen,
+                Set::narrow(&shared.waiting, 0),
+                Set::narrow(&shared.phase, phase.wrapping_add(ROUND)),
+            ]);
+            drop(locked);
+            wake_all(&shared.phase);
+            return Ok(BarrierWaitResult { is_leader: true });
+        }
+        if mutant(mutants::BARRIER_IN_TWO_STEPS) {
+            locked.store(&[Set::narrow(&shared.waiting, there)]);
+        }
+        locked.store(&[seen, Set::narrow(&shared.waiting, there)]);
+        drop(locked);
+        if !super::wait::spin_while(&shared.phase, phase) {
+            while shared.phase.load(Ordering::Acquire) == phase {
+                if wait(&shared.phase, phase, deadline) == Wait::TimedOut {
+                    self.give_up(phase)?;
+                }
+            }
+        }
+        if shared.breaks.load(Ordering::Acquire) != breaks {
+            self.look_back(phase, breaks)?;
+        }
+        Ok(BarrierWaitResult { is_leader: false })
+    }
+
+    /// The time of a wait in this phase is over: breaks the barrier, if it is not too late for that.
+    #[cold]
+    fn give_up(&self, phase: u32) -> Result<()> {
+        let locked = self.handle.lock()?;
+        if self.shared().phase.load(Ordering::Relaxed) != phase {
+            return Ok(());
+        }
+        break_it(&locked, None);
+        drop(locked);
+        wake_all(&self.shared().phase);
+        Err(SyncError::Timeout { what: "barrier" })
+    }
+
+    /// Something was broken since this wait began, in `phase`, when there had been `breaks`: was it this round?
+    #[cold]
+    fn look_back(&self, phase: u32, breaks: u32) -> Result<()> {
+        let _locked = self.handle.lock()?;
+        let shared = self.shared();
+        let since = shared.breaks.load(Ordering::Relaxed).wrapping_sub(breaks);
+        // Of several, only the last is known: then it is safer to say so.
+        if since > 1 || shared.broken.load(Ordering::Relaxed) == phase { Err(SyncError::Broken) } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Barrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Barrier")
+            .field("parties", &self.parties())
+            .field("waiting", &self.waiting())
+            .field("broken", &self.is_broken())
+            .finish()
+    }
+}

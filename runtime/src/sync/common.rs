@@ -1,0 +1,71 @@
+//! What all of the locks have in common.
+
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use crate::arena::{Arena, Owner, ThreadId};
+
+/// When a wait of this length, begun now, is over; `None`: never, as no clock goes so far.
+pub(super) fn deadline(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}
+
+/// Tells for a thread's number in a lock's word whether the audit of `dead` has to let go what it holds: it is one of that
+/// process, or one that ended while it held the lock.
+pub(super) fn is_of(arena: &'static Arena, dead: Owner) -> impl Fn(u32) -> bool + Copy {
+    move |thread| {
+        let owner = ThreadId::from_raw(thread).and_then(|id| arena.owner_of_thread(id));
+        owner.is_none_or(|owner| owner == dead)
+    }
+}
+
+/// Keeps a guard in the thread that made it, whose number is in the lock's word.
+pub(super) type NotSend = PhantomData<*const ()>;
+
+/// Whether the thread began to panic since the guard was made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Calm(bool);
+
+impl Calm {
+    #[inline]
+    pub(super) fn now() -> Calm {
+        Calm(!std::thread::panicking())
+    }
+
+    #[inline]
+    pub(super) fn is_over(self) -> bool {
+        self.0 && std::thread::panicking()
+    }
+}
+
+/// Makes a type around a [`Handle`](crate::object::Handle) and a type that its object has room for a message: as
+/// `message_by_handle`, but `from_handle` may refuse.
+macro_rules! message_of_value {
+    ($type:ident) => {
+        // SAFETY: as the handle, which is all that is written.
+        unsafe impl<T: $crate::Plain> $crate::message::Message for $type<T> {
+            type Archived = $crate::object::ArchivedHandle;
+            type Resolver = ();
+
+            fn write_parts(
+                this: &Self,
+                encoder: &mut $crate::message::Encoder,
+            ) -> std::result::Result<(), $crate::message::EncodeError> {
+                $crate::message::Message::write_parts(&this.handle, encoder)
+            }
+
+            fn write_root(this: &Self, (): (), out: rkyv::Place<Self::Archived>) {
+                $crate::message::Message::write_root(&this.handle, (), out);
+            }
+
+            fn read(
+                archived: &Self::Archived,
+                decoder: &mut $crate::message::Decoder,
+            ) -> std::result::Result<Self, $crate::message::DecodeError> {
+                $type::from_handle($crate::message::Message::read(archived, decoder)?)
+                    .ok_or_else(|| $crate::message::DecodeError::new("it holds a handle to a lock around another type"))
+            }
+        }
+    };
+}
+pub(super) use message_of_value;
