@@ -12,7 +12,7 @@ use crate::arena::ArenaError;
 /// let _held = m.lock()?;
 /// let error = std::thread::scope(|s| s.spawn(|| m.try_lock().err()).join()).unwrap().unwrap();
 /// assert_eq!(error.kind(), ErrorKind::InUse);
-/// # offspring::Result::Ok(())
+/// # Ok::<(), offspring::Error>(())
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

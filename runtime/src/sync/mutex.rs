@@ -177,7 +177,7 @@ impl<T: Plain> Mutex<T> {
     /// healed[1] = healed[0];
     /// drop(healed);
     /// assert_eq!(*pair.lock()?, [2, 2]);
-    /// # offspring::Result::Ok(())
+    /// # Ok::<(), offspring::Error>(())
     /// ```
     ///
     /// # Errors

@@ -27,7 +27,7 @@ const WHAT: &str = "once";
 /// assert!(once.call_once(|| println!("this is said once"))?);
 /// assert!(!once.call_once(|| unreachable!())?);
 /// assert!(once.is_completed());
-/// # offspring::Result::Ok(())
+/// # Ok::<(), offspring::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Once {
@@ -126,7 +126,7 @@ impl Once {
     /// let once = Once::new()?;
     /// assert_eq!(once.try_call_once(|| Err("no disk"))?, Err("no disk"));
     /// assert_eq!(once.try_call_once(|| Ok::<_, &str>(()))?, Ok(true));
-    /// # offspring::Result::Ok(())
+    /// # Ok::<(), offspring::Error>(())
     /// ```
     ///
     /// # Panics

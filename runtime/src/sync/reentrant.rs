@@ -32,7 +32,7 @@ const WHAT: &str = "reentrant mutex";
 /// let lock = ReentrantMutex::new()?;
 /// assert_eq!(depth(&lock, 4)?, 5);
 /// assert!(!lock.is_locked());
-/// # offspring::Result::Ok(())
+/// # Ok::<(), offspring::Error>(())
 /// ```
 #[doc(alias = "RLock")]
 #[derive(Clone)]

@@ -37,7 +37,7 @@ const WHAT: &str = "read-write lock";
 /// }
 /// limits.write()?[0] = 11;
 /// assert_eq!(limits.read()?[0], 11);
-/// # offspring::Result::Ok(())
+/// # Ok::<(), offspring::Error>(())
 /// ```
 pub struct RwLock<T: Plain> {
     handle: Handle<RwLockKind>,
@@ -344,7 +344,7 @@ impl<'a, T: Plain> RwLockWriteGuard<'a, T> {
     /// *writer = 2;
     /// let reader = RwLockWriteGuard::downgrade(writer)?;
     /// assert_eq!((*reader, *lock.read()?), (2, 2));
-    /// # offspring::Result::Ok(())
+    /// # Ok::<(), offspring::Error>(())
     /// ```
     ///
     /// # Errors

@@ -36,7 +36,7 @@ const HEIR: u32 = 4;
 /// assert!(sem.try_acquire().is_err());
 /// drop(one);
 /// assert_eq!(sem.available_permits(), 1);
-/// # offspring::Result::Ok(())
+/// # Ok::<(), offspring::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Semaphore {
@@ -52,7 +52,7 @@ pub struct Semaphore {
 /// sem.acquire()?.forget();
 /// sem.release(1)?;
 /// assert_eq!(sem.release(1).unwrap_err().kind(), ErrorKind::InvalidInput);
-/// # offspring::Result::Ok(())
+/// # Ok::<(), offspring::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct BoundedSemaphore {

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `w` and `case` say what was measured, `peer` by which calls, `n` how many operations stand behind the figure. Units
-//! `us`, `ns/task` are better when lower; `GB/s` (10^9 bytes) and `eff` (work done / time of two cores) when higher.
+//! `us`, `ns`, `ns/task` are better when lower; `GB/s` (10^9 bytes) and `eff` (work done / time of two cores) when higher.
 //!
 //! | workload | what it measures |
 //! | --- | --- |
@@ -16,6 +16,7 @@
 //! | `W2` | `map` of `x * x` over 1,000,000 numbers, with chunks as they come and one task a chunk; a `map` of two tasks |
 //! | `W3` | tasks of 10 us and 1 ms of CPU time: how much of two cores does the work |
 //! | `W4` | 64 arguments, and 64 results, of 16 MiB |
+//! | `W7` | a lock around a counter: of one process, and of two that both want it |
 //! | `W9` | task 10 of 40 kills its worker: who notices what, and when |
 //! | `W10-hold` | prints `PIDS a b` of two idle workers and waits for stdin to close, for a look at their memory from outside |
 //!
@@ -24,6 +25,7 @@
 mod crash;
 mod footprint;
 mod line;
+mod lock;
 mod pool;
 mod spawn;
 
@@ -47,6 +49,7 @@ fn run(workload: &str) -> Result<(), Box<dyn Error>> {
         "W2" => pool::w2(),
         "W3" => pool::w3(),
         "W4" => pool::w4(),
+        "W7" => lock::w7(),
         "W9" => crash::w9(),
         "W10-hold" => footprint::hold(),
         _ => Ok(()),
