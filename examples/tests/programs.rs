@@ -2,58 +2,10 @@
 
 mod common;
 
-use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::text;
+use common::run::{faster_than, run};
 use offspring_tests::watchdog;
-
-/// Runs a program that is to succeed; returns its lines and how long it took.
-macro_rules! run {
-    ($program:literal) => {
-        run(env!(concat!("CARGO_BIN_EXE_", $program)))
-    };
-}
-
-struct Run {
-    output: Output,
-    took: Duration,
-}
-
-#[track_caller]
-fn run(program: &str) -> Run {
-    let start = Instant::now();
-    let output = Command::new(program).output().unwrap();
-    let took = start.elapsed();
-    assert!(output.status.success(), "{:?}: {}", output.status, text(&output.stderr));
-    Run { output, took }
-}
-
-impl Run {
-    fn lines(&self) -> Vec<String> {
-        text(&self.output.stdout).lines().map(str::to_owned).collect()
-    }
-
-    /// The lines in alphabetical order, where the processes print in any order.
-    fn sorted(&self) -> Vec<String> {
-        let mut lines = self.lines();
-        lines.sort();
-        lines
-    }
-
-    #[track_caller]
-    fn took_at_least(&self, milliseconds: u64) {
-        assert!(self.took >= Duration::from_millis(milliseconds), "{:?}", self.took);
-    }
-}
-
-/// A program whose processes run side by side takes less than the time that they would take one after another. A busy
-/// machine may spoil one run, not all of ten.
-#[track_caller]
-fn faster_than(milliseconds: u64, program: impl Fn() -> Run) -> Run {
-    let mut runs = (0..10).map(|_| program());
-    runs.find(|run| run.took < Duration::from_millis(milliseconds)).expect("it takes the serial time")
-}
 
 #[test]
 fn process_basic() {
@@ -190,4 +142,18 @@ fn pool_lazy() {
     let _watch = watchdog(Duration::from_secs(60));
     let lines = run!("pool_lazy").lines();
     assert_eq!(lines[1], "workers started: 1", "{lines:?}");
+}
+
+#[test]
+fn pool_callback() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let run = run!("pool_callback");
+    let mut lines = run.lines();
+    let pid = lines.remove(0).strip_prefix("main: pid ").unwrap().to_owned();
+    assert_eq!(lines.pop().unwrap(), "called 5 times");
+    lines.sort();
+    let mut expected = vec![format!("error callback in {pid}: three is not allowed")];
+    expected.extend([0, 1, 2, 4].map(|x| format!("callback in {pid}: {x} gave {}", x * x)));
+    expected.sort();
+    assert_eq!(lines, expected);
 }

@@ -1,6 +1,8 @@
 //! Trees with odd names, and programs run as processes.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod run;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;

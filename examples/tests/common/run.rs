@@ -1,0 +1,59 @@
+//! Programs run to their end, with what they printed and how long they took.
+#![allow(unused_macros, unused_imports, reason = "each test binary uses a part")]
+
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use super::text;
+
+/// Runs a program that is to succeed; returns its lines and how long it took.
+macro_rules! run {
+    ($program:literal) => {
+        $crate::common::run::run_program(env!(concat!("CARGO_BIN_EXE_", $program)))
+    };
+}
+pub(crate) use run;
+
+/// A program that has run.
+pub(crate) struct Run {
+    pub(crate) output: Output,
+    pub(crate) took: Duration,
+}
+
+/// Runs the program of this path.
+#[track_caller]
+pub(crate) fn run_program(program: &str) -> Run {
+    let start = Instant::now();
+    let output = Command::new(program).output().unwrap();
+    let took = start.elapsed();
+    assert!(output.status.success(), "{:?}: {}", output.status, text(&output.stderr));
+    Run { output, took }
+}
+
+impl Run {
+    /// Its lines, as printed.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        text(&self.output.stdout).lines().map(str::to_owned).collect()
+    }
+
+    /// The lines in alphabetical order, where the processes print in any order.
+    pub(crate) fn sorted(&self) -> Vec<String> {
+        let mut lines = self.lines();
+        lines.sort();
+        lines
+    }
+
+    /// What it sleeps, it takes.
+    #[track_caller]
+    pub(crate) fn took_at_least(&self, milliseconds: u64) {
+        assert!(self.took >= Duration::from_millis(milliseconds), "{:?}", self.took);
+    }
+}
+
+/// A program whose processes run side by side takes less than the time that they would take one after another. A busy
+/// machine may spoil one run, not all of ten.
+#[track_caller]
+pub(crate) fn faster_than(milliseconds: u64, program: impl Fn() -> Run) -> Run {
+    let mut runs = (0..10).map(|_| program());
+    runs.find(|run| run.took < Duration::from_millis(milliseconds)).expect("it takes the serial time")
+}
