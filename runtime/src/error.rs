@@ -1,8 +1,8 @@
 //! The kinds that all errors of this crate share, and the error a `main` returns.
 
-use crate::Failure;
 use crate::process::{CommandError, DaemonError};
 use crate::sync::SyncError;
+use crate::{Failure, ObjectError};
 use crate::{FlowError, PoolError, SpawnError, TaskError};
 
 /// What kind of failure an error is, whichever type carries it.
@@ -78,6 +78,9 @@ pub enum Error {
     /// Items of a flow were lost.
     #[error(transparent)]
     Flow(#[from] FlowError),
+    /// A shared object could not be had, or not be waited for.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
     /// A pool could not be made or ended.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -105,6 +108,7 @@ impl Error {
             Error::Task(error) => error.kind(),
             Error::Failed(_) => ErrorKind::Failed,
             Error::Flow(error) => error.kind(),
+            Error::Object(error) => error.kind(),
             Error::Pool(error) => error.kind(),
             Error::Spawn(error) => error.kind(),
             Error::Command(error) => error.kind(),

@@ -60,6 +60,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use executor::{Executor, Inline};
 pub use flow::{Flow, FlowError, FlowStream, Table};
 pub use message::{Archived, Message, Plain};
+pub use object::ObjectError;
 pub use offspring_macros::{message, task};
 pub use pool::{
     Batch, Imap, ImapUnordered, Pool, PoolBuilder, PoolError, PoolStats, TaskHandle, View, Views, WaitFor, WorkerInfo,

@@ -2,7 +2,7 @@
 //! lives.
 
 use offspring::testing::object::{OtherBox, TestBox};
-use offspring::{Executor, Inline, Pool, message, spawn, task};
+use offspring::{Executor, Inline, Pool, Waitable, message, spawn, task, wait_any};
 use offspring_tests::{leaks, watchdog};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -278,5 +278,90 @@ fn a_handle_in_the_place_of_another_kind_is_refused() {
         let why = holder.get::<TestBox>().unwrap_err();
         assert!(why.contains("a handle to another box for tests in the place of one to a box for tests"), "{why}");
         assert_eq!(holder.get::<OtherBox>().unwrap().unwrap().references(), 2);
+    });
+}
+
+#[task]
+fn fill_after(into: TestBox, millis: u64) {
+    std::thread::sleep(Duration::from_millis(millis));
+    into.put(&1u64).unwrap();
+}
+
+#[task]
+fn wait_for_either(one: TestBox, two: TestBox) -> Option<usize> {
+    wait_any(&[&one, &two], Some(LONG)).unwrap()
+}
+
+/// Waits until the process watches.
+fn is_watched(it: &TestBox) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while it.watchers() == 0 {
+        assert!(std::time::Instant::now() < deadline, "nobody watches");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn whoever_waits_for_several_is_woken_by_another_process() {
+    checked(|| {
+        let boxes: Vec<TestBox> = (0..300).map(|_| TestBox::new().unwrap()).collect();
+        let child = spawn(fill_after, (boxes[222].clone(), 30)).unwrap();
+        let waitables: Vec<&dyn Waitable> = boxes.iter().map(|it| it as &dyn Waitable).collect();
+        assert_eq!(wait_any(&waitables, Some(LONG)).unwrap(), Some(222));
+        assert!(boxes.iter().all(|it| it.watchers() == 0), "the wait is over, and still somebody watches");
+        child.join().unwrap();
+        let rest = wait_any(&waitables[..222], Some(Duration::from_millis(20))).unwrap();
+        assert_eq!((rest, wait_any(&[], Some(LONG)).unwrap()), (None, None));
+        assert_eq!(wait_any(&waitables, Some(Duration::ZERO)).unwrap(), Some(222));
+    });
+}
+
+#[test]
+fn objects_children_and_calls_are_waited_for_together() {
+    checked(|| {
+        let it = TestBox::new().unwrap();
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let child = spawn(wait_for_either, (it.clone(), it.clone())).unwrap();
+        let call = pool.submit(wait_for_either, (it.clone(), it.clone())).unwrap();
+        is_watched(&it);
+        assert_eq!(wait_any(&[&child, &call, &it], Some(Duration::from_millis(20))).unwrap(), None);
+        it.put(&1u64).unwrap();
+        assert_eq!(wait_any(&[&child, &it], Some(LONG)).unwrap().is_some(), true);
+        assert_eq!(child.join().unwrap(), Some(0));
+        assert_eq!(wait_any(&[&call], Some(LONG)).unwrap(), Some(0));
+        assert_eq!(call.get().unwrap(), Some(0));
+    });
+}
+
+#[test]
+fn threads_of_a_process_wait_for_different_things_and_for_the_same() {
+    checked(|| {
+        let boxes: Vec<TestBox> = (0..4).map(|_| TestBox::new().unwrap()).collect();
+        std::thread::scope(|scope| {
+            let waits: Vec<_> = (0..8)
+                .map(|at| {
+                    let it = &boxes[at % 4];
+                    scope.spawn(move || wait_any(&[it], Some(LONG)).unwrap())
+                })
+                .collect();
+            boxes.iter().for_each(is_watched);
+            let pool = Pool::builder().workers(1).build().unwrap();
+            pool.map(fill, boxes.iter().map(|it| (it.clone(), 1))).unwrap();
+            assert!(waits.into_iter().all(|wait| wait.join().unwrap() == Some(0)));
+        });
+        assert!(boxes.iter().all(|it| it.watchers() == 0));
+    });
+}
+
+#[test]
+fn a_waiter_that_is_killed_leaves_nothing() {
+    checked(|| {
+        let it = TestBox::new().unwrap();
+        let child = spawn(wait_for_either, (it.clone(), it.clone())).unwrap();
+        is_watched(&it);
+        child.kill().unwrap();
+        assert!(child.join().is_err());
+        assert_eq!(it.watchers(), 0);
+        it.put(&1u64).unwrap();
     });
 }

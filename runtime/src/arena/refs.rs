@@ -489,6 +489,11 @@ impl Arena {
         BlockId::from_raw(self.map.head().root.load(Ordering::Acquire))
     }
 
+    /// This process's doorbell: a word that changes whenever it rings.
+    pub(crate) fn bell(&self) -> &AtomicU32 {
+        &self.map.slot(self.me.slot()).bell
+    }
+
     /// Rings the doorbell of the process of a slot.
     pub(crate) fn ring(&self, slot: usize) {
         if slot < SLOTS {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A reference to an object in shared memory, which has to live as long as the message that holds a handle to it.
+#[derive(Clone)]
 pub struct Pin {
     arena: u64,
     object: u64,

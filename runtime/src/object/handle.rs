@@ -29,6 +29,17 @@ impl Drop for Hold {
 }
 
 impl Hold {
+    /// The object, whatever its kind.
+    pub(super) fn object(&self) -> Object<'_, ()> {
+        let base = NonNull::new(self.base as *mut u8).unwrap_or(NonNull::dangling());
+        Object::untyped(self.arena, self.id, base, self.capacity)
+    }
+
+    /// Which object of which arena it is.
+    pub(super) fn key(&self) -> (u64, BlockId) {
+        (self.arena.id(), self.id)
+    }
+
     fn new(arena: &'static Arena, id: BlockId, index: u32, role: Role) -> Result<Hold, ArenaError> {
         // From here on the entry is looked after.
         let mut hold = Hold { arena, id, index, role, base: 0, capacity: 0 };

@@ -113,6 +113,10 @@ impl<'a> Object<'a, ()> {
         (capacity >= size_of::<Header>()).then_some(Object { arena, id, base, capacity, of: PhantomData })
     }
 
+    pub(super) fn untyped(arena: &'static Arena, id: BlockId, base: NonNull<u8>, capacity: usize) -> Object<'a, ()> {
+        Object { arena, id, base, capacity, of: PhantomData }
+    }
+
     /// The object as one of its kind.
     pub(super) fn typed<K: Kind>(&self) -> Object<'a, K> {
         assert!(self.capacity >= offset_of_extra::<K>(), "an object that is too small for {}", K::NAME);

@@ -3,6 +3,7 @@
 //! `README.md` in this folder holds the protocols. To make a new kind: implement [`Kind`], add its line in `kind.rs`, wrap a
 //! [`Handle`] of it in a public type.
 mod directory;
+mod error;
 mod handle;
 pub(crate) mod kind;
 pub(crate) mod lock;
@@ -13,13 +14,16 @@ mod spill;
 pub(crate) mod testing;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
+pub(crate) mod wait_any;
 mod watch;
 
 pub(crate) use crate::arena::Role;
 pub(crate) use directory::recover_root;
+pub use error::ObjectError;
 pub(crate) use handle::Handle;
 pub(crate) use kind::Kind;
 pub(crate) use lock::{Doomed, Locked, OWN_OPS, Object, REDO, SETS, Set, destroy, nudge, recover};
 pub use message::ArchivedHandle;
 pub(crate) use message::message_by_handle;
 pub(crate) use spill::Spill;
+pub(crate) use watch::Watch;

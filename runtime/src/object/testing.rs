@@ -4,7 +4,8 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::{Doomed, Handle, Kind, Locked, Object, Role, Set, Spill, message_by_handle};
+use super::wait_any::{Bell, Waitable, sealed::Sealed};
+use super::{Doomed, Handle, Kind, Locked, Object, Role, Set, Spill, Watch, message_by_handle};
 use crate::arena::{ArenaError, Block, BlockId, Owner};
 use crate::message::{self, EncodeError, Encoder, Message};
 use crate::testing::{Arena, Refused};
@@ -101,6 +102,19 @@ impl OtherBox {
 fn role(raw: u32) -> Role {
     Role::from_raw(raw).unwrap_or(Role::Plain)
 }
+
+impl Sealed for TestBox {
+    fn is_ready(&self) -> bool {
+        self.handle.check().is_err() || self.handle.shared().cell.load(Ordering::SeqCst) != 0
+    }
+
+    fn ring_when_ready(&self, bell: &Bell) {
+        bell.watch(&self.handle);
+    }
+}
+
+/// Ready when it is full.
+impl Waitable for TestBox {}
 
 impl TestBox {
     fn of(handle: Handle<BoxKind>) -> TestBox {
@@ -232,6 +246,22 @@ impl TestBox {
         let parent = BlockId::from_raw(parent).ok_or(ArenaError::Foreign { what: "no block" })?;
         let mut pins = crate::arena::refs::Pins::default();
         Ok(pins.add(self.handle.arena(), parent, self.handle.id(), self.handle.role())?)
+    }
+
+    /// How many processes watch.
+    pub fn watchers(&self) -> u32 {
+        self.handle.object().count_watchers()
+    }
+
+    /// A waiting that the other process only ends by ringing.
+    pub fn watch(&self) -> Result<impl Drop + use<>, Refused> {
+        struct Guard {
+            _watch: Watch,
+        }
+        impl Drop for Guard {
+            fn drop(&mut self) {}
+        }
+        Ok(Guard { _watch: Watch::new(&self.handle)? })
     }
 
     /// Keeps the lock for as long as the guard lives.

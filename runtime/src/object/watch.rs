@@ -1,16 +1,28 @@
 //! Who is to be rung when an object changes: processes, by their slots.
 
-use std::sync::atomic::Ordering;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::handle::{Handle, Hold};
+use super::kind::Kind;
 use super::lock::Object;
-use crate::arena::ArenaError;
+use crate::arena::{ArenaError, BlockId};
 
 impl<K> Object<'_, K> {
-    /// Tells those who wait for this object, by `wait_any`, that it has changed. Call it after the change, which has to be
-    /// sequentially consistent (`SeqCst`), as is this look at who watches: so either the watcher sees the change, or this sees
-    /// the watcher.
+    /// Tells those who wait for this object, by `wait_any`, that it has changed. Call it after the change: either the watcher
+    /// sees that, or this sees the watcher.
     #[inline]
     pub(crate) fn ring(&self) {
+        fence(Ordering::SeqCst);
+        self.ring_after();
+    }
+
+    /// As [`Object::ring`], without a fence: the change was itself sequentially consistent, and is read so.
+    #[inline]
+    pub(crate) fn ring_after(&self) {
         if self.header().watched.load(Ordering::SeqCst) != 0 {
             self.ring_all();
         }
@@ -25,6 +37,12 @@ impl<K> Object<'_, K> {
                 bits &= bits - 1;
             }
         }
+    }
+
+    /// How many processes watch.
+    #[cfg(feature = "testing")]
+    pub(super) fn count_watchers(&self) -> u32 {
+        self.header().watchers.0.iter().map(|word| word.load(Ordering::SeqCst).count_ones()).sum()
     }
 
     /// From now on the process of `slot` is rung.
@@ -49,5 +67,53 @@ impl<K> Object<'_, K> {
             header.watched.fetch_and(!(1 << (slot / 64)), Ordering::SeqCst);
         }
         Ok(())
+    }
+}
+
+/// How many watches of this process each object has, by the id of the arena and of the object.
+static WATCHED: Mutex<Option<HashMap<(u64, BlockId), usize>>> = Mutex::new(None);
+
+/// As long as it lives, this process's doorbell is rung when the object changes.
+pub(crate) struct Watch {
+    hold: Arc<Hold>,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    pub(crate) fn new<K: Kind>(handle: &Handle<K>) -> Result<Watch, ArenaError> {
+        handle.check()?;
+        let hold = handle.keep();
+        let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+        match watched.get_or_insert_default().entry(hold.key()) {
+            Entry::Occupied(entry) => *entry.into_mut() += 1,
+            Entry::Vacant(entry) => {
+                hold.object().add_watcher(handle.arena().me().slot())?;
+                entry.insert(1);
+            }
+        }
+        Ok(Watch { hold })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let object = self.hold.object();
+        if !object.arena().is_here() {
+            return;
+        }
+        let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut entry) = watched.get_or_insert_default().entry(self.hold.key()) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+                // A refusal leaves rings that nobody needs.
+                let _ = object.forget_watcher(object.arena().me().slot());
+            }
+        }
     }
 }

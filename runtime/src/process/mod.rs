@@ -25,8 +25,8 @@ mod stream;
 pub(crate) mod supervisor;
 mod task_block;
 mod task_child;
-mod wait_any;
 
+pub use crate::object::wait_any::{Waitable, wait_any};
 pub use crate::status::{Disposition, ExitStatus, Signal, Usage};
 pub use builder::{Process, spawn};
 pub use child_handle::{ActiveChild, Child};
@@ -38,12 +38,11 @@ pub use error::SpawnError;
 pub use signals::Signals;
 pub use spec::StartMethod;
 pub use stream::Stream;
-pub use wait_any::{Waitable, wait_any};
 
 pub use crate::pool::worker::worker_id;
 
+pub(crate) use crate::object::wait_any::{self, Bell, sealed::Sealed};
 pub(crate) use boot::Role;
 pub(crate) use handle::{ChildHandle, Death, Note};
 pub(crate) use note::{forget_panic, write_panic as note_panic};
 pub(crate) use spec::{ChildSpec, EnvChanges};
-pub(crate) use wait_any::{Bell, sealed::Sealed};

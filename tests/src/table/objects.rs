@@ -299,11 +299,31 @@ pub(super) const ROWS: &[Row] = &[
         scene: |stage| {
             let [mine, theirs, it] = known_to_all(stage);
             let theirs: &'static TestBox = Box::leak(Box::new(theirs));
+            let seen = seen(it);
             Scene::of(move || mine.touch().unwrap())
                 .payloads()
-                .counts(Counts::Blocks)
+                .counts(Counts::Nothing)
                 .holder(move || theirs.lock().unwrap())
-                .view(seen(it))
+                // Who else has died by then differs, and with them their references.
+                .view(move || seen().split_once("], ").map(|(_, rest)| rest.to_owned()).unwrap_or_default())
+        },
+    },
+    Row {
+        name: "object: watch and watch no more, while somebody else does",
+        covers: &["watch::new", "watch::drop"],
+        mutants: &[],
+        scene: |stage| {
+            let [mine, theirs, it] = known_to_all(stage);
+            let look = it.clone();
+            let seen = seen(it);
+            Scene::of(move || drop(mine.watch().unwrap()))
+                .payloads()
+                .counts(Counts::Blocks)
+                .rival(move || drop(theirs.watch().unwrap()))
+                .view(move || {
+                    assert_eq!(look.watchers(), 0, "the dead are rung for ever");
+                    seen()
+                })
         },
     },
     Row {
