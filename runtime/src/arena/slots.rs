@@ -147,6 +147,12 @@ impl<'a> Slots<'a> {
         })
     }
 
+    /// Whose child a process is; the root is its own.
+    pub(crate) fn parent_of(self, child: Owner) -> Option<Owner> {
+        self.get(child)?;
+        Owner::from_raw(self.0.map.slot_parent(child.slot()).load(Ordering::Acquire))
+    }
+
     /// Every process that has a slot.
     pub(crate) fn all(self) -> impl Iterator<Item = Owner> + use<'a> {
         (0..SLOTS).filter_map(move |index| {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::watch::Watch;
 use super::{Handle, Kind, ObjectError};
 use crate::arena::{self, Arena};
-use crate::sync::wait;
+use crate::sync::{permits, wait};
 
 /// Something that [`wait_any`] can wait for: children, task handles, signals, and objects in shared memory such as queues,
 /// ends of pipes and events.
@@ -146,6 +146,7 @@ pub fn wait_any(waitables: &[&dyn Waitable], timeout: Option<Duration>) -> crate
         return Err(error.into());
     }
     let word = bell.arena.bell();
+    let mut _paused = None;
     loop {
         let seen = word.load(Ordering::SeqCst);
         if let Some(index) = ready() {
@@ -153,6 +154,10 @@ pub fn wait_any(waitables: &[&dyn Waitable], timeout: Option<Duration>) -> crate
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Ok(None);
+        }
+        // In a task: a worker of another pool may run meanwhile, such as the one that is waited for.
+        if permits::is_held() && !wait::spin_while(word, seen) {
+            _paused = permits::pause();
         }
         wait::wait_while(word, seen, deadline);
     }

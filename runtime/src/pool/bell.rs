@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::layout::{self, JobView, want};
 use crate::arena::Arena;
-use crate::sync::wait;
+use crate::sync::{permits, wait};
 use crate::sys::futex;
 
 /// Rings the doorbell of the batch that `job` belongs to.
@@ -57,6 +57,7 @@ pub(super) fn wait_until<T>(
     mut say: impl FnMut(),
     mut ready: impl FnMut() -> Option<T>,
 ) -> Option<T> {
+    let mut _paused = None;
     loop {
         let seen = bell.load(SeqCst);
         if let Some(value) = ready() {
@@ -68,6 +69,10 @@ pub(super) fn wait_until<T>(
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return None;
+        }
+        // In a task: a worker of another pool may run meanwhile, such as the one that is waited for.
+        if permits::is_held() && !wait::spin_while(bell, seen) {
+            _paused = permits::pause();
         }
         wait::wait_while(bell, seen, deadline);
     }

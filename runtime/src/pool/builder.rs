@@ -1,6 +1,7 @@
 //! How a pool is set up.
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::core::{Core, Inputs};
 use super::hook::PrepareHook;
@@ -10,6 +11,7 @@ use super::state::{self, Prepare};
 use super::{Pool, PoolError};
 use crate::arena;
 use crate::process::StartMethod;
+use crate::sync::permits;
 use crate::task::{Accept, StateFn};
 
 /// What a builder has gathered.
@@ -145,7 +147,12 @@ impl PoolBuilder {
     pub fn build(self) -> Result<Pool, PoolError> {
         let workers = match self.workers {
             Some(workers) => workers,
-            None => std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_SEATS - 1),
+            None => {
+                // More than the tree's budget could not run anyway.
+                let budget =
+                    permits::of_this_tree().map_or(usize::MAX, |(permits, _)| permits.limit.load(Relaxed) as usize);
+                std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(MAX_SEATS - 1).min(budget.max(1))
+            }
         };
         // One of the family's process slots is this process's own.
         if workers == 0 || workers >= MAX_SEATS {

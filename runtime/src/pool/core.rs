@@ -15,6 +15,7 @@ use super::state::StateInput;
 use super::watch::Watched;
 use crate::ErrorKind;
 use crate::arena::{Arena, ArenaError, Block, BlockId};
+use crate::sync::permits::{self, Permits};
 use crate::task::{TaskContext, TaskError};
 
 /// What workers begin and end with.
@@ -33,6 +34,8 @@ pub(super) struct Estate {
     control: Block,
     /// Seats that were ever in use.
     pub(super) seats: AtomicUsize,
+    /// The permits to run of this pool's tree, where it is the first in it.
+    permits: Option<Block>,
     /// What workers begin and end with.
     pub(super) inputs: Inputs,
     /// What the seats' workers can make a result part of, by seat; see `hook.rs`.
@@ -50,6 +53,23 @@ impl Estate {
     /// Where the bell for watched jobs lies in the arena.
     pub(super) fn watch_bell(&self) -> u64 {
         self.control.pos() + std::mem::offset_of!(Control, watch_bell) as u64
+    }
+
+    /// The permits to run of the tree that this pool is in.
+    pub(super) fn permits(&self) -> Option<&'static Permits> {
+        permits::at(self.arena, BlockId::from_raw(self.control().control.permits.load(Acquire))?)
+    }
+
+    /// Does it share the permits of another pool, in a worker of which it was made?
+    pub(super) fn is_nested(&self) -> bool {
+        self.permits.is_none()
+    }
+
+    /// Says how many workers of the tree may run at once, if that is this pool's to say.
+    pub(super) fn set_permits(&self, count: usize) {
+        if let (false, Some(permits)) = (self.is_nested(), self.permits()) {
+            permits.resize(count);
+        }
     }
 
     pub(super) fn control_id(&self) -> BlockId {
@@ -154,14 +174,24 @@ impl Core {
         let workers = options.workers;
         let control = layout::new_control(arena, workers)?;
         let seats = AtomicUsize::new(workers);
-        let estate = Estate { arena, control, seats, inputs, anchors: Mutex::default(), retired: Mutex::default() };
+        // A pool in a worker shares those of the tree that this is a worker of.
+        let inherited = permits::of_this_tree();
+        let permits = match inherited {
+            Some(_) => None,
+            None => Some(arena.alloc_zeroed(size_of::<Permits>())?),
+        };
+        let (anchors, retired) = (Mutex::default(), Mutex::default());
+        let estate = Estate { arena, control, seats, permits, inputs, anchors, retired };
         {
             let (control, inputs) = (estate.control(), &estate.inputs);
             inputs.state.iter().for_each(|state| state.announce(&control));
             inputs.initializer.iter().for_each(|hook| hook.announce(&control.control.initializer));
             inputs.finalizer.iter().for_each(|hook| hook.announce(&control.control.finalizer));
             options.limits.announce(&control);
+            let block = estate.permits.as_ref().map(Block::id).or(inherited.map(|(_, block)| block));
+            control.control.permits.store(block.map_or(0, BlockId::raw), Release);
         }
+        estate.set_permits(options.limits.budget.unwrap_or(workers));
         estate.anchor_seats()?;
         Ok(Arc::new(Core {
             estate: Arc::new(estate),

@@ -12,6 +12,7 @@ use super::layout::Seat;
 use super::worker;
 use crate::arena::{BlockId, Owner};
 use crate::process::{ChildHandle, ChildSpec, Death, Role, supervisor};
+use crate::sync::permits;
 use crate::{ErrorKind, Signal};
 
 /// So many workers in a row that end before they look for work mean that none ever will.
@@ -87,6 +88,7 @@ impl Core {
                 let mut inner = self.lock();
                 if inner.phase.is_hopeless()
                     || inner.crew.is_full(self.workers())
+                    || !self.may_run_more(&inner)
                     || self.unclaimed(&inner) <= self.at_hand(&inner)
                 {
                     return;
@@ -129,6 +131,16 @@ impl Core {
         }
     }
 
+    /// Could another worker run? Where a tree of pools shares its permits, each has a few workers anyway, and more while permits are free.
+    fn may_run_more(&self, inner: &Inner) -> bool {
+        const ANYWAY: usize = 4;
+        let count = inner.crew.members.len() + inner.crew.starting;
+        // The caller may be about to wait, and to lend its own.
+        count < ANYWAY
+            || !self.estate.is_nested()
+            || self.estate.permits().is_none_or(|permits| self.at_hand(inner) <= permits.free() as u64)
+    }
+
     /// Hires in the place of the dead, on a thread of its own: one at a time for a pool.
     fn replace(self: &Arc<Self>) {
         loop {
@@ -152,8 +164,11 @@ impl Core {
 
     /// Waits until all workers have ended and nothing is left for them. `false` when the deadline passed before.
     pub(super) fn wait_for_crew(&self, deadline: Option<Instant>) -> bool {
+        // Before the lock, so that it ends after it.
+        let mut _paused = None;
         let mut inner = self.lock();
         while !(inner.crew.is_empty() && (self.is_hopeless() || !self.has_work(&inner))) {
+            _paused = _paused.or_else(permits::pause);
             inner = match deadline {
                 None => self.ended.wait(inner).unwrap_or_else(|poisoned| poisoned.into_inner()),
                 Some(deadline) => {

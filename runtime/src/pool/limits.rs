@@ -37,6 +37,8 @@ pub(super) struct Limits {
     pub(super) idle_timeout: Option<Duration>,
     pub(super) library_threads: Option<usize>,
     pub(super) stderr_tail: bool,
+    /// Most workers of the tree that run at once.
+    pub(super) budget: Option<usize>,
     /// The first option that makes no sense.
     pub(super) invalid: Option<String>,
 }

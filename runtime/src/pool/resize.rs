@@ -62,6 +62,7 @@ impl Core {
             control.control.seats.store(seats as u32, SeqCst);
             control.control.limit.store(workers as u32, SeqCst);
             self.limit.store(workers, SeqCst);
+            self.estate.set_permits(self.options.limits.budget.unwrap_or(workers));
             for (at, seat) in control.seats.iter().enumerate() {
                 if at < workers {
                     seat.orders.fetch_and(!orders::LEAVE, SeqCst);

@@ -13,11 +13,14 @@ use crate::arena::{Arena, BlockId, Owner, mutant};
 use crate::message::Encoder;
 use crate::object::Spill;
 use crate::process::forget_panic;
+use crate::sync::permits::Permits;
 use crate::sys::clock;
 use crate::task::{Grain, RunCtx, TaskEntry, TaskFault, TaskId, WorkerState, registry};
 
 /// A chunk that took so many nanoseconds is worth a note of when the next began.
 const LONG: u64 = 1_000_000;
+/// So many nanoseconds a worker keeps its permit to run although others wait for one: long against the cost of handing it over.
+const TIME_SLICE: u64 = 10_000_000;
 
 /// What a worker process is.
 #[derive(Debug)]
@@ -29,6 +32,11 @@ pub(super) struct Worker<'a> {
     pub(super) rules: Rules,
     /// Takes no more chunks: it was asked to leave, or a rule says so.
     pub(super) leaving: bool,
+    /// Takes no more chunks of this job for now.
+    pub(super) aside: bool,
+    /// The permits to run of its tree, and since when it has had one.
+    pub(super) permits: Option<&'static Permits>,
+    pub(super) permitted: u64,
 }
 
 impl Worker<'_> {
@@ -44,7 +52,7 @@ impl Worker<'_> {
             bell::leave(self.arena, &job);
         }
         // The job has no free chunk now, or is gone. One who leaves does not know.
-        if !self.leaving {
+        if !self.leaving && !self.aside {
             control.pass(seq);
         }
         self.seat.job.store(0, SeqCst);
@@ -107,7 +115,17 @@ impl Worker<'_> {
             self.leaving = true;
             return None;
         }
+        if self.permits.is_some_and(Permits::are_wanted) && self.has_run_its_time() {
+            self.aside = true;
+            return None;
+        }
         claim::claim(job, self.seat, self.me)
+    }
+
+    /// Others wait for a permit to run: has this worker had its own for long enough?
+    #[cold]
+    fn has_run_its_time(&self) -> bool {
+        clock::coarse_nanos().saturating_sub(self.permitted) >= TIME_SLICE
     }
 
     /// Runs the items of a claimed chunk; returns the first that was not run, counted from the chunk's start.

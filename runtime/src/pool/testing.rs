@@ -100,6 +100,9 @@ impl Table {
             state: WorkerState::none(Home::Pool),
             rules: Rules::default(),
             leaving: false,
+            aside: false,
+            permits: None,
+            permitted: 0,
         };
         while let Some((seq, job)) = control.oldest() {
             worker.work_on(&control, seq, job).expect("a job that makes sense");

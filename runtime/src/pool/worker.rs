@@ -11,7 +11,7 @@ use super::recycle::Rules;
 use super::run::Worker;
 use super::{limits, state as pool_state};
 use crate::arena::{self, Arena, BlockId, Owner};
-use crate::sync::wait;
+use crate::sync::{permits, wait};
 use crate::sys::{clock, futex};
 use crate::task::install_panic_hook;
 
@@ -73,7 +73,12 @@ pub(crate) fn main(boot: BlockId) -> i32 {
     }
     let Ok(rules) = Rules::of(&control) else { return code::NO_SETUP };
     let state = pool_state::of_worker(arena, &control);
-    let mut worker = Worker { arena, me, seat, state, rules, leaving: false };
+    let block = BlockId::from_raw(control.control.permits.load(Acquire));
+    let permits = block.and_then(|block| permits::at(arena, block));
+    if let (Some(permits), Some(block)) = (permits, block) {
+        permits::join(arena, permits, block);
+    }
+    let mut worker = Worker { arena, me, seat, state, rules, leaving: false, aside: false, permits, permitted: 0 };
     install_panic_hook(crate::process::note_panic);
     let initializer = &control.control.initializer;
     if !hook::run(arena, initializer, seat, &mut worker.state, Returns::Checked) {
@@ -83,10 +88,15 @@ pub(crate) fn main(boot: BlockId) -> i32 {
     while !worker.leaving
         && let Some((seq, job)) = next_job(arena, &control, at)
     {
+        worker.permitted = clock::coarse_nanos();
         if worker.work_on(&control, seq, job).is_none() {
             return NO_JOB;
         }
+        if std::mem::take(&mut worker.aside) {
+            permits::let_others();
+        }
     }
+    permits::give_back();
     seat.since.store(clock::coarse_nanos(), Relaxed);
     // Its own failure is a result like any other.
     hook::run(arena, &control.control.finalizer, seat, &mut worker.state, Returns::Kept);
@@ -113,8 +123,12 @@ fn next_job(arena: &'static Arena, control: &ControlView<'_>, at: usize) -> Opti
         if is_asked_to_leave() {
             return None;
         }
-        if let Some(found) = control.oldest() {
-            return Some(found);
+        if control.has_entries() {
+            permits::take();
+            // What there was may have been taken while this one waited.
+            if let Some(found) = control.oldest() {
+                return Some(found);
+            }
         }
         if control.control.state.load(SeqCst) == state::DRAIN {
             return None;
@@ -122,6 +136,7 @@ fn next_job(arena: &'static Arena, control: &ControlView<'_>, at: usize) -> Opti
         if wait::spin_until(|| control.has_entries()) {
             continue;
         }
+        permits::give_back();
         let idle = idle.get_or_insert_with(|| Idle::since_now(control, seat));
         let seen = seat.bell.load(SeqCst);
         control.set_idle(at, true);

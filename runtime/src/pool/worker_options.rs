@@ -182,6 +182,19 @@ impl PoolBuilder {
         self
     }
 
+    /// How many workers of this pool and of all pools that its tasks make run tasks at once. Default: the pool's
+    /// [`workers`](PoolBuilder::workers).
+    ///
+    /// A tree of pools has one such budget, that of its first pool; in a pool that is made by a task this option means nothing. Workers
+    /// beyond it wait. A task that waits for the results of another pool leaves its place to others meanwhile.
+    pub fn budget(mut self, running: usize) -> Self {
+        if running == 0 {
+            self.options.limits.refuse("a budget of no running worker: no task could run".into());
+        }
+        self.options.limits.budget = Some(running);
+        self
+    }
+
     /// Keeps the last 4 KiB of what each worker writes to its standard error, for the error of the task that it dies in. Default: `false`.
     ///
     /// All of it still goes to this process's standard error; but through a pipe, so for the workers that is no terminal, and lines come

@@ -11,6 +11,7 @@ use crate::arena::Owner;
 use crate::process::child;
 use crate::process::wait_any::{Bell, Rope};
 use crate::status::Usage;
+use crate::sync::permits;
 use crate::sys::pidfd;
 use crate::task::PanicRecord;
 use crate::{ExitStatus, Signal};
@@ -157,11 +158,14 @@ impl ChildHandle {
 
     /// Waits for its end; `None`: the deadline passed. Unknown in a fork.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Option<ExitStatus> {
+        // Before the lock, so that it ends after it.
+        let mut _paused = None;
         let Some(mut state) = self.state() else { return Some(ExitStatus::Unknown) };
         loop {
             if let State::Ended(death) = &*state {
                 return Some(death.status);
             }
+            _paused = _paused.or_else(permits::pause);
             state = match deadline {
                 None => self.ended.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {

@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use super::handle::{Death, Note};
 use super::note::{self, Found};
 use crate::arena::{Arena, Life, Owner, Verdict};
+use crate::sync::permits;
 use crate::sys::{self, pidfd};
 use crate::{ExitStatus, Signal};
 
@@ -78,6 +79,7 @@ fn bury(arena: &'static Arena, dead: Owner, status: ExitStatus, note: Option<&No
         slot.status.store(encode(status), std::sync::atomic::Ordering::Relaxed);
         slot.set_life(Life::Dead);
     }
+    permits::forget(arena, dead);
     // An audit that fails leaves the slot to the next one: this process's, by its parent.
     if arena.audit(dead, verdict(status, note)).is_ok() {
         arena.slots().release(dead);

@@ -25,6 +25,7 @@ pub(crate) mod mutants;
 mod mutex;
 mod once;
 pub(crate) mod owner_lock;
+pub(crate) mod permits;
 pub(crate) mod prim;
 pub(crate) mod raw;
 mod reentrant;

@@ -269,6 +269,20 @@ pub(crate) fn in_use(pid: u32) -> Option<InUse> {
     Some(InUse { user: time(11)?, system: time(12)?, rss, max_rss })
 }
 
+/// CPU time of all threads of process `pid`; `None` if there is none.
+pub(crate) fn cpu_time(pid: u32) -> Option<std::time::Duration> {
+    // SAFETY: both calls write one local each.
+    unsafe {
+        let mut clock: libc::clockid_t = 0;
+        if libc::clock_getcpuclockid(pid as libc::pid_t, &mut clock) != 0 {
+            return None;
+        }
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let read = libc::clock_gettime(clock, &mut time) == 0;
+        read.then(|| std::time::Duration::new(time.tv_sec.max(0) as u64, time.tv_nsec as u32))
+    }
+}
+
 /// Makes the out-of-memory killer prefer this process to its parent.
 pub(crate) fn offer_to_oom_killer() {
     // Best effort: /proc may be missing or read-only.

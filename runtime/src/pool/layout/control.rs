@@ -36,6 +36,8 @@ pub(in crate::pool) struct Control {
     /// The same for what a worker runs first and last.
     pub(in crate::pool) initializer: HookWords,
     pub(in crate::pool) finalizer: HookWords,
+    /// The block of the tree's permits to run; see `sync::permits`.
+    pub(in crate::pool) permits: AtomicU64,
     /// What a worker is to look to; see `recycle.rs`.
     pub(in crate::pool) rules: RuleWords,
     /// Rung when a chunk of a watched job is done; see `watch.rs`.
