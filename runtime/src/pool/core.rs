@@ -92,6 +92,12 @@ impl Estate {
         }
     }
 
+    /// A finished job that a worker may still name.
+    pub(super) fn retired(&self, id: BlockId) -> Option<Arc<Job>> {
+        let retired = self.retired.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        retired.iter().find(|job| job.id() == id).cloned()
+    }
+
     /// Frees finished jobs that no worker looks at any more.
     pub(super) fn sweep(&self) {
         if !self.arena.is_here() {

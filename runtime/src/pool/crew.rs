@@ -155,10 +155,15 @@ impl Core {
         }
     }
 
-    /// How many workers are about to take a chunk: those still starting, and those that look at no job. One that looks at a job
-    /// may be about to begin a long item of it, so it does not count, at the cost of a worker too many now and then.
+    /// How many workers are about to take a chunk: those still starting, those that look at no job, and those that look at one in which
+    /// nothing is left for them. Another may be about to begin a long item, so it does not count.
     fn at_hand(&self, inner: &Inner) -> u64 {
-        let busy = self.estate.control().seats.iter().filter(|seat| seat.job.load(SeqCst) != 0).count();
+        let control = self.estate.control();
+        let is_busy = |seat: &&Seat| match BlockId::from_raw(seat.job.load(SeqCst)) {
+            None => false,
+            Some(id) => !inner.jobs.get(&id).cloned().or_else(|| self.estate.retired(id)).is_some_and(|job| job.is_left_by(seat)),
+        };
+        let busy = control.seats.iter().filter(is_busy).count();
         ((inner.crew.members.len() + inner.crew.starting) as u64).saturating_sub(busy as u64)
     }
 

@@ -231,6 +231,14 @@ impl Job {
         (view.words.len() as u64).saturating_sub(view.header.cursor.0.load(SeqCst))
     }
 
+    /// Has the worker of `seat`, which names this job, done the last that it will do here?
+    pub(super) fn is_left_by(&self, seat: &Seat) -> bool {
+        let last = usize::try_from(seat.chunk.load(SeqCst)).ok();
+        let word = last.and_then(|chunk| self.view().words.get(chunk).map(|word| Chunk::load(word, SeqCst)));
+        // The seat names a chunk before it is claimed.
+        matches!(word, Some(Chunk::Done { .. })) && self.unclaimed() == 0
+    }
+
     /// Does this process run a chunk of this job now?
     pub(super) fn is_run_by(&self, runner: u32) -> bool {
         self.runners().contains(&runner)
