@@ -161,7 +161,12 @@ impl Core {
         let control = self.estate.control();
         let is_busy = |seat: &&Seat| match BlockId::from_raw(seat.job.load(SeqCst)) {
             None => false,
-            Some(id) => !inner.jobs.get(&id).cloned().or_else(|| self.estate.retired(id)).is_some_and(|job| job.is_left_by(seat)),
+            Some(id) => !inner
+                .jobs
+                .get(&id)
+                .cloned()
+                .or_else(|| self.estate.retired(id))
+                .is_some_and(|job| job.is_left_by(seat)),
         };
         let busy = control.seats.iter().filter(is_busy).count();
         ((inner.crew.members.len() + inner.crew.starting) as u64).saturating_sub(busy as u64)
