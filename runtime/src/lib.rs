@@ -47,7 +47,7 @@ pub mod process;
 mod status;
 pub mod sync;
 mod sys;
-mod task;
+pub mod task;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing;
@@ -63,8 +63,8 @@ pub use message::{Archived, Message, Plain};
 pub use object::ObjectError;
 pub use offspring_macros::{message, task};
 pub use pool::{
-    Batch, Imap, ImapUnordered, Pool, PoolBuilder, PoolError, PoolStats, TaskHandle, View, Views, WaitFor, WorkerInfo,
-    WorkerStatus, as_completed, wait,
+    Ahead, Batch, CancelLevel, CancelToken, Imap, ImapUnordered, OnError, Pool, PoolBuilder, PoolError, PoolStats,
+    ResultStream, RunOptions, Tally, TaskHandle, View, Views, WaitFor, WorkerInfo, WorkerStatus, as_completed, wait,
 };
 pub use process::{
     Child, Disposition, ExitStatus, Process, Signal, Signals, SpawnError, StartMethod, Waitable, init, spawn, wait_any,

@@ -161,7 +161,7 @@ fn a_panic_comes_back_with_its_message_and_place() {
         let pid = child.pid();
         assert_eq!(child.wait().unwrap(), ExitStatus::Exited(101));
         match child.join() {
-            Err(TaskError::Panicked { message, location, worker, backtrace, context }) => {
+            Err(TaskError::Panicked { message, location, worker, backtrace, context, .. }) => {
                 assert_eq!(message, "no luck: today");
                 assert!(location.contains("process_basic.rs:"), "{location}");
                 assert_eq!(worker, pid);

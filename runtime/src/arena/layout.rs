@@ -385,7 +385,6 @@ impl Map {
         fits.then(|| unsafe { self.base.add(pos as usize).cast().as_ref() })
     }
 
-    #[cfg(any(test, feature = "testing"))]
     /// The position of a payload byte; `None` if `address` is none.
     pub(crate) fn pos_of(&self, address: *const u8) -> Option<Pos> {
         let pos = (address as usize).checked_sub(self.base.as_ptr() as usize)? as u64;

@@ -130,7 +130,6 @@ impl Arena {
     }
 
     /// The position of a byte of payload; `None` for any other address.
-    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn pos_of(&self, address: *const u8) -> Option<Pos> {
         self.map.pos_of(address)
     }

@@ -1,17 +1,20 @@
 //! Tasks in the calling process: for debugging and for tests.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::{Executor, Kept, Lost, Part, RunOptions};
+use super::{Executor, Kept, Lost, Part, ProgramOptions};
 use crate::message::{self, Encoder, HeapSink};
+use crate::pool::policy::Policy;
 use crate::task::{
-    Accept, Fused, Home, Program, Role, RunCtx, Slots, StateFn, TaskContext, TaskEntry, TaskError, TaskFault, TaskFn,
-    WorkerState, install_panic_hook, registry,
+    Accept, CurrentTask, Fused, Home, Program, Role, RunCtx, Runner, Slots, StateFn, TaskContext, TaskEntry, TaskError,
+    TaskFault, TaskFn, WorkerState, install_panic_hook, registry, within,
 };
-use crate::{ErrorKind, TaskHandle};
+use crate::{CancelToken, ErrorKind, RunOptions, TaskHandle};
 
 /// An [`Executor`] that runs each task in the calling thread, one after the other.
 ///
@@ -148,14 +151,111 @@ impl Inline {
         })
     }
 
+    /// Runs a batch, item by item as results are asked for.
     #[track_caller]
-    fn run<F, M, A>(&self, item: A, index: Option<usize>) -> Result<F::Output, TaskError>
+    fn results<F, M, I>(
+        &self,
+        policy: Policy,
+        items: I,
+    ) -> impl Iterator<Item = Result<F::Output, TaskError>> + use<'_, F, M, I>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>,
+    {
+        let course = Course::new(self, policy, task_of::<F>(Role::Task));
+        let mut items = items.into_iter().enumerate();
+        std::iter::from_fn(move || {
+            if course.ended.get() {
+                return None;
+            }
+            let (index, item) = items.next()?;
+            Some(course.next::<F, M, _>(item, index))
+        })
+    }
+
+    #[track_caller]
+    fn over<F, M, A>(&self, policy: Policy, input: A) -> TaskHandle<F::Output>
     where
         F: TaskFn<M>,
         A: Accept<M>,
     {
-        let entry = task_of::<F>(Role::Task);
-        let context = TaskContext { task: entry.name().into(), item: index };
+        let course = Course::new(self, policy, task_of::<F>(Role::Task));
+        let result = match course.ending(None) {
+            Some(error) => Err(error),
+            None => course.run::<F, M, A>(input, None).0,
+        };
+        TaskHandle::over(course.context(None), result)
+    }
+}
+
+/// The runs of one batch or call, one after the other.
+struct Course<'a> {
+    inline: &'a Inline,
+    policy: Policy,
+    entry: &'static TaskEntry,
+    name: Arc<str>,
+    /// How many items have failed.
+    failures: Cell<usize>,
+    /// It was told of the first item that was not run.
+    ended: Cell<bool>,
+}
+
+impl<'a> Course<'a> {
+    fn new(inline: &'a Inline, policy: Policy, entry: &'static TaskEntry) -> Self {
+        let (failures, ended) = Default::default();
+        Course { inline, policy, entry, name: entry.name().into(), failures, ended }
+    }
+}
+
+impl Course<'_> {
+    fn context(&self, item: Option<usize>) -> TaskContext {
+        TaskContext { task: self.name.clone(), item }
+    }
+
+    /// Why the next item is not to be run, if it is not.
+    fn ending(&self, index: Option<usize>) -> Option<TaskError> {
+        if self.policy.token.as_ref().is_some_and(CancelToken::is_cancelled) {
+            return Some(TaskError::Cancelled { context: self.context(index) });
+        }
+        let failures = self.failures.get();
+        let too_many = index.is_some() && self.policy.on_error.most().is_some_and(|most| failures >= most);
+        too_many.then(|| TaskError::Stopped { context: self.context(index), failures })
+    }
+
+    /// The result of the next item.
+    fn next<F, M, A>(&self, item: A, index: usize) -> Result<F::Output, TaskError>
+    where
+        F: TaskFn<M>,
+        A: Accept<M>,
+    {
+        if let Some(error) = self.ending(Some(index)) {
+            self.ended.set(true);
+            return Err(error);
+        }
+        let (result, failed) = self.run::<F, M, A>(item, Some(index));
+        self.failures.set(self.failures.get() + usize::from(failed));
+        result
+    }
+
+    /// Runs one item; also tells whether it failed, by an error of its own included.
+    fn run<F, M, A>(&self, item: A, index: Option<usize>) -> (Result<F::Output, TaskError>, bool)
+    where
+        F: TaskFn<M>,
+        A: Accept<M>,
+    {
+        let mut judged = false;
+        let result = self.value::<F, M, A>(item, index, &mut judged);
+        let failed = judged || result.is_err();
+        (result, failed)
+    }
+
+    fn value<F, M, A>(&self, item: A, index: Option<usize>, judged: &mut bool) -> Result<F::Output, TaskError>
+    where
+        F: TaskFn<M>,
+        A: Accept<M>,
+    {
+        let (inline, entry, context) = (self.inline, self.entry, self.context(index));
         let (input, output) = (Slots::new(entry.input(), 1), Slots::new(entry.output(), 1));
         let mut encoder = Encoder::new(Box::new(HeapSink::new()));
         // SAFETY: a slot of the layout that the task's entry states for its input; both slots and what the encoder spills
@@ -165,12 +265,12 @@ impl Inline {
             reason: error.to_string(),
             kind: error.kind(),
         })?;
-        let (progress, stop) = (AtomicU64::new(0), AtomicU32::new(0));
+        let (progress, attention) = (AtomicU64::new(0), AtomicU32::new(0));
         // No note: this process is nobody's worker.
         install_panic_hook(|_| ());
         let mut failed = None;
         let mut fault = |_: usize, fault: TaskFault| failed = Some(fault);
-        let mut state = self.borrow_state();
+        let mut state = inline.borrow_state();
         let mut run = RunCtx {
             inputs: input.as_ptr(),
             outputs: output.as_ptr(),
@@ -180,19 +280,29 @@ impl Inline {
             encoder: &mut encoder,
             state: &mut state,
             fault: &mut fault,
-            stop: &stop,
+            attention: &attention,
+            attend: &mut |_| true,
             skips: &[],
             caught: || (),
         };
+        let limit = self.policy.timeout;
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let current = Current { entry, item: index, deadline, token: self.policy.token.clone() };
         // SAFETY: one input slot that this task's own type was encoded into, and one output slot of its layout.
-        unsafe { entry.run(&mut run) };
-        if self.maker.is_some() {
-            self.states.lock().push(state);
+        within(Rc::new(current), || unsafe { entry.run(&mut run) });
+        if inline.maker.is_some() {
+            inline.states.lock().push(state);
         }
         if let Some(fault) = failed {
-            return Err(fault.into_error(context, std::process::id()));
+            return Err(fault.into_error(context, std::process::id(), 1));
         }
-        // SAFETY: the run reported no fault, so the output slot holds a value of the task's output type.
+        // Nobody could end it, but its result comes too late all the same.
+        if let Some(limit) = limit.filter(|_| deadline.is_some_and(|deadline| Instant::now() > deadline)) {
+            return Err(TaskError::TimedOut { context, limit, worker: std::process::id(), tries: 1 });
+        }
+        // SAFETY: the run reported no fault, so the output slot holds a result of this task.
+        *judged = unsafe { entry.failure(output.as_ptr()) }.is_some();
+        // SAFETY: as above.
         unsafe { message::decode::<F::Output>(output.as_ptr()) }.map_err(|error| TaskError::NotSendable {
             context,
             reason: error.to_string(),
@@ -217,7 +327,8 @@ impl Inline {
             state: &mut state,
             // A program tells of faults in its output.
             fault: &mut |_, _| (),
-            stop: &AtomicU32::new(0),
+            attention: &AtomicU32::new(0),
+            attend: &mut |_| true,
             skips: &[],
             caught: || (),
         };
@@ -232,65 +343,12 @@ impl Inline {
     }
 }
 
-/// Items of a chunk where nothing else is said.
-const INLINE_CHUNK: usize = 16;
-
-impl Executor for Inline {
-    #[track_caller]
-    fn map<F, M, I>(&self, _: F, items: I) -> Result<Vec<F::Output>, TaskError>
-    where
-        F: TaskFn<M>,
-        I: IntoIterator,
-        I::Item: Accept<M>,
-    {
-        items.into_iter().enumerate().map(|(index, item)| self.run::<F, M, _>(item, Some(index))).collect()
-    }
-
-    #[track_caller]
-    fn try_map<F, M, I>(&self, _: F, items: I) -> Result<Vec<Result<F::Output, TaskError>>, TaskError>
-    where
-        F: TaskFn<M>,
-        I: IntoIterator,
-        I::Item: Accept<M>,
-    {
-        Ok(items.into_iter().enumerate().map(|(index, item)| self.run::<F, M, _>(item, Some(index))).collect())
-    }
-
-    #[track_caller]
-    fn imap<F, M, I>(&self, _: F, items: I) -> impl Iterator<Item = Result<F::Output, TaskError>>
-    where
-        F: TaskFn<M>,
-        I: IntoIterator,
-        I::Item: Accept<M>,
-    {
-        items.into_iter().enumerate().map(|(index, item)| self.run::<F, M, _>(item, Some(index)))
-    }
-
-    #[track_caller]
-    fn imap_unordered<F, M, I>(&self, _: F, items: I) -> impl Iterator<Item = (usize, Result<F::Output, TaskError>)>
-    where
-        F: TaskFn<M>,
-        I: IntoIterator,
-        I::Item: Accept<M>,
-    {
-        items.into_iter().enumerate().map(|(index, item)| (index, self.run::<F, M, _>(item, Some(index))))
-    }
-
-    #[track_caller]
-    fn submit<F, M, A>(&self, _: F, input: A) -> Result<TaskHandle<F::Output>, TaskError>
-    where
-        F: TaskFn<M>,
-        A: Accept<M>,
-    {
-        let entry = task_of::<F>(Role::Task);
-        let context = TaskContext { task: entry.name().into(), item: None };
-        Ok(TaskHandle::over(context, self.run::<F, M, A>(input, None)))
-    }
-
-    fn run_program<P, I>(
+impl Inline {
+    /// Runs a program over items, chunk by chunk as parts are asked for.
+    fn parts<P, I>(
         &self,
         mut items: I,
-        options: RunOptions,
+        options: ProgramOptions,
     ) -> impl Iterator<Item = Result<Part<P::Output>, TaskError>>
     where
         P: Program,
@@ -326,3 +384,129 @@ impl Executor for Inline {
         })
     }
 }
+
+/// Items of a chunk where nothing else is said.
+const INLINE_CHUNK: usize = 16;
+
+/// What a task that runs inline can ask about itself.
+struct Current {
+    entry: &'static TaskEntry,
+    item: Option<usize>,
+    deadline: Option<Instant>,
+    token: Option<CancelToken>,
+}
+
+impl Runner for Current {
+    fn current(&self) -> Option<CurrentTask> {
+        let Current { entry, item, deadline, .. } = *self;
+        let (task, worker) = (entry.name(), std::process::id());
+        Some(CurrentTask { task, item, tries: 1, worker, deadline })
+    }
+
+    /// Its time being up counts, too: nobody else could tell it.
+    fn is_cancelled(&self) -> bool {
+        self.token.as_ref().is_some_and(CancelToken::is_cancelled)
+            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    fn sleep(&self, deadline: Option<Instant>) {
+        let deadline = deadline.into_iter().chain(self.deadline).min();
+        let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+        match &self.token {
+            Some(token) => drop(token.wait_timeout(left)),
+            None => std::thread::sleep(left),
+        }
+    }
+}
+
+/// An inline executor with options for its runs.
+struct InlineRun<'a> {
+    inline: &'a Inline,
+    policy: Policy,
+}
+
+macro_rules! inline_executor {
+    ($type:ty, |$engine:ident| $inline:expr, $policy:expr) => {
+        impl Executor for $type {
+            fn with_options(&self, options: &RunOptions) -> impl Executor + '_ {
+                let $engine = self;
+                InlineRun { inline: $inline, policy: options.over(&$policy) }
+            }
+
+            #[track_caller]
+            fn map<F, M, I>(&self, _: F, items: I) -> Result<Vec<F::Output>, TaskError>
+            where
+                F: TaskFn<M>,
+                I: IntoIterator,
+                I::Item: Accept<M>,
+            {
+                let $engine = self;
+                $inline.results::<F, M, I>($policy, items).collect()
+            }
+
+            #[track_caller]
+            fn try_map<F, M, I>(&self, _: F, items: I) -> Result<Vec<Result<F::Output, TaskError>>, TaskError>
+            where
+                F: TaskFn<M>,
+                I: IntoIterator,
+                I::Item: Accept<M>,
+            {
+                let $engine = self;
+                Ok($inline.results::<F, M, I>($policy, items).collect())
+            }
+
+            #[track_caller]
+            fn imap<F, M, I>(&self, _: F, items: I) -> impl Iterator<Item = Result<F::Output, TaskError>>
+            where
+                F: TaskFn<M>,
+                I: IntoIterator,
+                I::Item: Accept<M>,
+            {
+                let $engine = self;
+                $inline.results::<F, M, I>($policy, items)
+            }
+
+            #[track_caller]
+            fn imap_unordered<F, M, I>(
+                &self,
+                _: F,
+                items: I,
+            ) -> impl Iterator<Item = (usize, Result<F::Output, TaskError>)>
+            where
+                F: TaskFn<M>,
+                I: IntoIterator,
+                I::Item: Accept<M>,
+            {
+                let $engine = self;
+                $inline.results::<F, M, I>($policy, items).enumerate()
+            }
+
+            #[track_caller]
+            fn submit<F, M, A>(&self, _: F, input: A) -> Result<TaskHandle<F::Output>, TaskError>
+            where
+                F: TaskFn<M>,
+                A: Accept<M>,
+            {
+                let $engine = self;
+                Ok($inline.over::<F, M, A>($policy, input))
+            }
+
+            fn run_program<P, I>(
+                &self,
+                items: I,
+                options: ProgramOptions,
+            ) -> impl Iterator<Item = Result<Part<P::Output>, TaskError>>
+            where
+                P: Program,
+                I: Iterator,
+                I::Item: Accept<Fused<P>>,
+            {
+                let $engine = self;
+                $inline.parts::<P, I>(items, options)
+            }
+        }
+    };
+}
+
+inline_executor!(Inline, |inline| inline, Policy::default());
+inline_executor!(InlineRun<'_>, |run| run.inline, run.policy.clone());

@@ -4,11 +4,12 @@ mod inline;
 mod part;
 
 pub use inline::Inline;
-pub use part::{Kept, Lost, Part, RunOptions};
+pub use part::{Kept, Lost, Part, ProgramOptions};
 
 use crate::flow::{Flow, Item, Start};
+use crate::pool::hand_out;
 use crate::task::{Accept, Fused, Program, TaskError, TaskFn};
-use crate::{Pool, TaskHandle};
+use crate::{Batch, Pool, RunOptions, Tally, TaskHandle};
 
 /// Something that runs tasks: a [`Pool`] of processes on this machine, or [`Inline`] in the calling process.
 ///
@@ -32,6 +33,13 @@ use crate::{Pool, TaskHandle};
 /// # Ok::<(), offspring::Error>(())
 /// ```
 pub trait Executor {
+    /// The same engine, with options for what it runs. What they do not say is as the engine has it.
+    ///
+    /// [`Inline`] runs one item after the other and can end none by force: a [timeout](RunOptions::timeout) makes
+    /// [`task::cancelled`](crate::task::cancelled) true and the result of an item that ran longer an error, retries and the like have
+    /// nothing to do.
+    fn with_options(&self, options: &RunOptions) -> impl Executor + '_;
+
     /// Runs `task` on every item; results in input order. As [`Pool::map`].
     ///
     /// # Errors
@@ -67,6 +75,25 @@ pub trait Executor {
         F: TaskFn<M>,
         I: IntoIterator,
         I::Item: Accept<M>;
+
+    /// Hands each result to `callback` as it comes, with its item's index, in the calling thread. As [`Pool::map_with`].
+    ///
+    /// # Errors
+    ///
+    /// The engine is closed.
+    fn map_with<F, M, I>(
+        &self,
+        task: F,
+        items: I,
+        callback: impl FnMut(usize, Result<F::Output, TaskError>),
+    ) -> Result<Tally, TaskError>
+    where
+        F: TaskFn<M>,
+        I: IntoIterator,
+        I::Item: Accept<M>,
+    {
+        Ok(hand_out(self.imap_unordered(task, items), callback))
+    }
 
     /// Hands in one call. As [`Pool::submit`].
     ///
@@ -108,7 +135,7 @@ pub trait Executor {
     fn run_program<P, I>(
         &self,
         items: I,
-        options: RunOptions,
+        options: ProgramOptions,
     ) -> impl Iterator<Item = Result<Part<P::Output>, TaskError>>
     where
         P: Program,
@@ -116,66 +143,83 @@ pub trait Executor {
         I::Item: Accept<Fused<P>>;
 }
 
-impl Executor for Pool {
-    #[track_caller]
-    fn map<F, M, I>(&self, task: F, items: I) -> Result<Vec<F::Output>, TaskError>
-    where
-        F: TaskFn<M>,
-        I: IntoIterator,
-        I::Item: Accept<M>,
-    {
-        Pool::map(self, task, items)
-    }
+/// The calls of a type that has them as methods of its own.
+macro_rules! by_methods {
+    ($type:ty, |$engine:ident| $batch:expr) => {
+        impl Executor for $type {
+            fn with_options(&self, options: &RunOptions) -> impl Executor + '_ {
+                let $engine = self;
+                $batch.with_options(options)
+            }
 
-    #[track_caller]
-    fn try_map<F, M, I>(&self, task: F, items: I) -> Result<Vec<Result<F::Output, TaskError>>, TaskError>
-    where
-        F: TaskFn<M>,
-        I: IntoIterator,
-        I::Item: Accept<M>,
-    {
-        Pool::try_map(self, task, items)
-    }
+            #[track_caller]
+            fn map<F, M, I>(&self, task: F, items: I) -> Result<Vec<F::Output>, TaskError>
+            where
+                F: TaskFn<M>,
+                I: IntoIterator,
+                I::Item: Accept<M>,
+            {
+                <$type>::map(self, task, items)
+            }
 
-    #[track_caller]
-    fn imap<F, M, I>(&self, task: F, items: I) -> impl Iterator<Item = Result<F::Output, TaskError>>
-    where
-        F: TaskFn<M>,
-        I: IntoIterator,
-        I::Item: Accept<M>,
-    {
-        Pool::imap(self, task, items)
-    }
+            #[track_caller]
+            fn try_map<F, M, I>(&self, task: F, items: I) -> Result<Vec<Result<F::Output, TaskError>>, TaskError>
+            where
+                F: TaskFn<M>,
+                I: IntoIterator,
+                I::Item: Accept<M>,
+            {
+                <$type>::try_map(self, task, items)
+            }
 
-    #[track_caller]
-    fn imap_unordered<F, M, I>(&self, task: F, items: I) -> impl Iterator<Item = (usize, Result<F::Output, TaskError>)>
-    where
-        F: TaskFn<M>,
-        I: IntoIterator,
-        I::Item: Accept<M>,
-    {
-        Pool::imap_unordered(self, task, items)
-    }
+            #[track_caller]
+            fn imap<F, M, I>(&self, task: F, items: I) -> impl Iterator<Item = Result<F::Output, TaskError>>
+            where
+                F: TaskFn<M>,
+                I: IntoIterator,
+                I::Item: Accept<M>,
+            {
+                <$type>::imap(self, task, items)
+            }
 
-    #[track_caller]
-    fn submit<F, M, A>(&self, task: F, input: A) -> Result<TaskHandle<F::Output>, TaskError>
-    where
-        F: TaskFn<M>,
-        A: Accept<M>,
-    {
-        Pool::submit(self, task, input)
-    }
+            #[track_caller]
+            fn imap_unordered<F, M, I>(
+                &self,
+                task: F,
+                items: I,
+            ) -> impl Iterator<Item = (usize, Result<F::Output, TaskError>)>
+            where
+                F: TaskFn<M>,
+                I: IntoIterator,
+                I::Item: Accept<M>,
+            {
+                <$type>::imap_unordered(self, task, items)
+            }
 
-    fn run_program<P, I>(
-        &self,
-        items: I,
-        options: RunOptions,
-    ) -> impl Iterator<Item = Result<Part<P::Output>, TaskError>>
-    where
-        P: Program,
-        I: Iterator,
-        I::Item: Accept<Fused<P>>,
-    {
-        self.run_chunks::<P, I>(items, options)
-    }
+            #[track_caller]
+            fn submit<F, M, A>(&self, task: F, input: A) -> Result<TaskHandle<F::Output>, TaskError>
+            where
+                F: TaskFn<M>,
+                A: Accept<M>,
+            {
+                <$type>::submit(self, task, input)
+            }
+
+            fn run_program<P, I>(
+                &self,
+                items: I,
+                options: ProgramOptions,
+            ) -> impl Iterator<Item = Result<Part<P::Output>, TaskError>>
+            where
+                P: Program,
+                I: Iterator,
+                I::Item: Accept<Fused<P>>,
+            {
+                self.run_chunks::<P, I>(items, options)
+            }
+        }
+    };
 }
+
+by_methods!(Pool, |pool| pool.batch());
+by_methods!(Batch<'_>, |batch| batch);

@@ -11,7 +11,7 @@ use crate::task::TaskError;
 
 /// How a program is to be run.
 #[derive(Debug, Clone, Default)]
-pub struct RunOptions {
+pub struct ProgramOptions {
     /// Items of a chunk; `None`: the engine chooses.
     pub chunk: Option<usize>,
     /// How often an item is tried again after its worker died; `None`: as the engine does otherwise.

@@ -11,7 +11,7 @@ use super::mishap::Mishap;
 use super::program::{Merge, Outcome, fault_of};
 use super::report::Report;
 use super::terminal::Terminal;
-use crate::executor::{Executor, Kept, Part, RunOptions};
+use crate::executor::{Executor, Kept, Part, ProgramOptions};
 use crate::message::{Decoder, Message};
 use crate::task::{TaskContext, TaskError};
 
@@ -82,7 +82,7 @@ impl Names<'_> {
                             None => {
                                 let context = TaskContext { task: self.name(number), item: item(at) };
                                 let fault = crate::task::TaskFault::decode(&mishap.fault);
-                                self.error(item(at), number, fault.into_error(context, mishap.worker))
+                                self.error(item(at), number, fault.into_error(context, mishap.worker, 1))
                             }
                         };
                         told.push((at, error));
@@ -91,7 +91,7 @@ impl Names<'_> {
                 }
                 ArchivedResult::Err(bytes) => {
                     let context = TaskContext { task: self.name(last), item: item(first) };
-                    let error = fault_of(bytes).into_error(context, 0);
+                    let error = fault_of(bytes).into_error(context, 0, 1);
                     told.push((first, self.error(item(first), last, error)));
                 }
             }
@@ -114,7 +114,7 @@ pub(super) fn partial<P: Message>(kept: &Kept<Outcome<P>>) -> Option<P> {
 pub(super) struct Tree<'f, 'e, E, V, T: Terminal<V>> {
     engine: &'e E,
     names: &'f Names<'e>,
-    options: RunOptions,
+    options: ProgramOptions,
     levels: Vec<Vec<Kept<Outcome<T::Partial>>>>,
     values: std::marker::PhantomData<fn() -> V>,
 }
@@ -124,7 +124,7 @@ const ROWS: usize = 4;
 
 impl<'f, 'e, E: Executor, V: 'static, T: Terminal<V>> Tree<'f, 'e, E, V, T> {
     pub(super) fn new(engine: &'e E, names: &'f Names<'e>, retries: Option<u32>) -> Self {
-        let options = RunOptions { chunk: Some(T::FAN), retries, ..RunOptions::default() };
+        let options = ProgramOptions { chunk: Some(T::FAN), retries, ..ProgramOptions::default() };
         Tree { engine, names, options, levels: Vec::new(), values: std::marker::PhantomData }
     }
 

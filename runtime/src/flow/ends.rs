@@ -12,7 +12,7 @@ use super::stream::{FlowStream, Parts};
 use super::terminal::{Collect, Count, Fold, MaxByKey, MinByKey, Reduce, Terminal};
 use super::{Flow, FlowError, Item, Run, unchanged};
 use crate::Executor;
-use crate::executor::RunOptions;
+use crate::executor::ProgramOptions;
 use crate::message::Message;
 use crate::task::{TaskError, TaskFn};
 
@@ -50,7 +50,7 @@ impl<'e, E: Executor, I: Iterator> Run<'e, E, I> {
         let Run { engine, items, options, names } = self;
         let mut tree = Tree::<'_, '_, E, C::Out, T>::new(engine, &names, options.retries);
         let run = || -> Result<Option<T::Partial>, TaskError> {
-            let options = RunOptions { unordered: false, ..options };
+            let options = ProgramOptions { unordered: false, ..options };
             for part in engine.run_program::<Work<S, C, T>, I>(items, options) {
                 if let Some(kept) = names.open(part?, false, |error| names.tell(error)) {
                     tree.push(kept)?;
@@ -291,7 +291,7 @@ where
             let values = unchanged::<I, S, C>(items, names.clone());
             return FlowStream::new(Parts::Here(Box::new(values)), names);
         }
-        let options = RunOptions { lazy: true, ..options };
+        let options = ProgramOptions { lazy: true, ..options };
         let run = engine.run_program::<Work<S, C, Collect>, I>(items, options);
         FlowStream::new(Parts::Run(Box::new(run)), names)
     }

@@ -29,7 +29,7 @@ pub use keyed::Table;
 pub(crate) use source::Item;
 pub use stream::FlowStream;
 
-use crate::executor::RunOptions;
+use crate::executor::ProgramOptions;
 use crate::message::Message;
 use chain::Chain;
 use drive::Names;
@@ -101,7 +101,7 @@ pub(crate) mod internals {
 pub struct Flow<'e, E, I, S, C> {
     engine: &'e E,
     items: I,
-    options: RunOptions,
+    options: ProgramOptions,
     stages: Vec<&'static str>,
     /// Stages of the parts before.
     base: u32,
@@ -117,7 +117,7 @@ impl<E, I, S, C> fmt::Debug for Flow<'_, E, I, S, C> {
 
 impl<'e, E, I, S> Flow<'e, E, I, S, Start> {
     pub(crate) fn new(engine: &'e E, items: I) -> Self {
-        let (options, report) = (RunOptions::default(), Rc::default());
+        let (options, report) = (ProgramOptions::default(), Rc::default());
         Flow { engine, items, options, stages: Vec::new(), base: 0, report, chain: PhantomData }
     }
 }
@@ -126,7 +126,7 @@ impl<'e, E, I, S> Flow<'e, E, I, S, Start> {
 struct Run<'e, E, I> {
     engine: &'e E,
     items: I,
-    options: RunOptions,
+    options: ProgramOptions,
     names: Names<'e>,
 }
 

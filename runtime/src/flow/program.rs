@@ -160,7 +160,8 @@ unsafe fn run_chunk<V, T: Terminal<V>>(
     stateful: bool,
     mut each: impl FnMut(usize, &mut T::Acc, &mut Cx<'_>),
 ) {
-    let RunCtx { lo, hi, progress, stop, skips, caught, .. } = *run;
+    let RunCtx { lo, hi, progress, attention, skips, caught, .. } = *run;
+    let attend = &mut *run.attend;
     let mut cx = Cx { progress, word: 0, state: &mut *run.state, mishaps: Vec::new() };
     let mut acc = T::begin();
     // Items that panicked; their mishaps stay when the chunk begins anew.
@@ -169,10 +170,12 @@ unsafe fn run_chunk<V, T: Terminal<V>>(
     loop {
         let pass = catch(|| {
             for item in from..hi {
-                if stop.load(Relaxed) != 0 {
+                if attention.load(Relaxed) != 0 {
                     // Whoever sees what this leads to sees why.
                     fence(Acquire);
-                    return Pass::Stopped;
+                    if !attend(item) {
+                        return Pass::Stopped;
+                    }
                 }
                 if !skips.is_empty() && is_skipped(skips, item) || !panicked.is_empty() && panicked.contains(&item) {
                     continue;

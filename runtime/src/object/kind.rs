@@ -67,6 +67,7 @@ impl Table {
 /// All kinds. A new one adds its line; codes are never used again for something else.
 static KINDS: &[Table] = &[
     Table::of::<super::directory::Directory>(),
+    Table::of::<crate::pool::cancel::TokenKind>(),
     #[cfg(feature = "testing")]
     Table::of::<super::testing::BoxKind>(),
     #[cfg(feature = "testing")]

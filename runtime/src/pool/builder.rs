@@ -2,11 +2,13 @@
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use super::core::{Core, Inputs};
 use super::hook::PrepareHook;
 use super::layout::MAX_SEATS;
 use super::limits::Limits;
+use super::policy::{Policy, common_options};
 use super::state::{self, Prepare};
 use super::{Pool, PoolError};
 use crate::arena;
@@ -19,7 +21,8 @@ use crate::task::{Accept, StateFn};
 pub(super) struct Options {
     pub(super) workers: usize,
     pub(super) name: String,
-    pub(super) retries: u32,
+    /// How work is run unless a batch says otherwise.
+    pub(super) policy: Policy,
     pub(super) start_method: StartMethod,
     pub(super) limits: Limits,
 }
@@ -61,7 +64,7 @@ impl PoolBuilder {
         let options = Options {
             workers: 0,
             name: "worker".into(),
-            retries: 0,
+            policy: Policy::default(),
             start_method: StartMethod::ForkServer,
             limits: Limits::default(),
         };
@@ -86,12 +89,19 @@ impl PoolBuilder {
         self
     }
 
-    /// How often an item is tried again after its worker died while running it. Default 0.
-    ///
-    /// A task's outside effects happen again with each try. A task's own error or panic is its result, and never retried.
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.options.retries = retries;
+    fn set(mut self, change: impl FnOnce(&mut Policy)) -> Self {
+        change(&mut self.options.policy);
         self
+    }
+
+    common_options!();
+
+    /// The longest that an item may run, counted from the start of its execution: time in the queue is not counted. An item that runs
+    /// longer is ended, by replacing its worker, and fails with [`TaskError::TimedOut`](crate::TaskError::TimedOut). Default: as long as it
+    /// takes. A batch can have [another limit](crate::Batch::timeout).
+    #[doc(alias = "timeout")]
+    pub fn task_timeout(self, limit: Duration) -> Self {
+        self.set(|policy| policy.timeout = Some(limit))
     }
 
     /// Gives each worker a state of its own: something dear to set up, such as a connection or a model, that is made once and

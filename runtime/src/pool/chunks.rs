@@ -9,10 +9,13 @@ use std::sync::Arc;
 
 use super::bell;
 use super::core::Estate;
-use super::feed::{Feed, Run, Step};
-use super::window::{Plan, Window};
-use super::{Core, Pool};
-use crate::executor::{Kept, Lost, Part, RunOptions};
+use super::errand::Errand;
+use super::feed::{Feed, Step};
+use super::job::Bell;
+use super::policy::Policy;
+use super::runner::Runner;
+use super::window::Window;
+use crate::executor::{Kept, Lost, Part, ProgramOptions};
 use crate::message::Message;
 use crate::task::{Accept, Fuse, Fused, Program, TaskContext, TaskError, lookup_program};
 
@@ -38,7 +41,7 @@ type ProgramFeed<P, I> = Feed<Fuse<P>, Fused<P>, I, <P as Program>::Output>;
 pub(crate) struct Chunks<P: Program, I: Iterator> {
     feed: Option<ProgramFeed<P, I>>,
     refused: Option<TaskError>,
-    options: RunOptions,
+    options: ProgramOptions,
     /// By the index of the first item.
     held: HashMap<usize, Rc<Held<P::Output>>>,
     /// The next chunk of the oldest window.
@@ -46,15 +49,15 @@ pub(crate) struct Chunks<P: Program, I: Iterator> {
     ready: VecDeque<Result<Part<P::Output>, TaskError>>,
 }
 
-impl Pool {
+impl Runner<'_> {
     /// Runs a program over items, part by part.
-    pub(crate) fn run_chunks<P, I>(&self, items: I, options: RunOptions) -> Chunks<P, I>
+    pub(super) fn run_chunks<P, I>(self, items: I, options: ProgramOptions) -> Chunks<P, I>
     where
         P: Program,
         I: Iterator,
         I::Item: Accept<Fused<P>>,
     {
-        let (feed, refused) = match begin::<P, I>(&self.core, items, &options) {
+        let (feed, refused) = match begin::<P, I>(self, items, &options) {
             Ok(feed) => (Some(feed), None),
             Err(error) => (None, Some(error)),
         };
@@ -62,21 +65,27 @@ impl Pool {
     }
 }
 
-fn begin<P, I>(core: &Arc<Core>, items: I, options: &RunOptions) -> Result<ProgramFeed<P, I>, TaskError>
+fn begin<P, I>(runner: Runner<'_>, items: I, options: &ProgramOptions) -> Result<ProgramFeed<P, I>, TaskError>
 where
     P: Program,
     I: Iterator,
     I::Item: Accept<Fused<P>>,
 {
-    let name: Arc<str> = P::ENTRY.name().into();
-    let (task, entry) = lookup_program::<P>().map_err(|error| TaskError::NoWorker {
-        context: TaskContext { task: name.clone(), item: None },
+    let core = runner.core;
+    let found = lookup_program::<P>().map_err(|error| TaskError::NoWorker {
+        context: TaskContext { task: P::ENTRY.name().into(), item: None },
         reason: error.to_string(),
         kind: error.kind(),
     })?;
-    let retries = options.retries.unwrap_or(core.options.retries);
-    let plan = Plan { arena: core.estate.arena, task, entry, name, retries, bell: None };
-    Feed::new(core, plan, items, Run { chunk: options.chunk, retries, lazy: options.lazy })
+    let retries = options.retries.unwrap_or(runner.policy.retries);
+    let policy = Policy { chunk: options.chunk.or(runner.policy.chunk), retries, ..runner.policy.clone() };
+    let arena = core.estate.arena;
+    let (bell, failed) = Bell::new(arena).map_or_else(|error| (None, Some(error)), |bell| (Some(bell), None));
+    let errand = Errand::new(arena, found, policy, options.lazy, bell);
+    match failed {
+        Some(error) => Err(errand.no_memory(None, &error)),
+        None => Feed::new(core, Arc::new(errand), items, None),
+    }
 }
 
 /// The part of `chunk`, which is done.
@@ -115,7 +124,7 @@ where
     fn read_more(&mut self) -> Option<()> {
         let feed = self.feed.as_mut()?;
         if !feed.core.is_here() {
-            let error = feed.core.hopeless_error(feed.plan.context(None));
+            let error = feed.core.hopeless_error(feed.errand.context(None));
             return self.end(error);
         }
         let is_there = match feed.front() {
@@ -190,7 +199,7 @@ where
     /// The parts that are done, of any window.
     fn read_any(&mut self) -> Option<()> {
         let feed = self.feed.as_mut()?;
-        let (core, bell) = (feed.core.clone(), feed.plan.bell.clone()?);
+        let (core, bell) = (feed.core.clone(), feed.errand.bell.clone()?);
         let steps = std::cell::RefCell::new(&mut feed.steps);
         let say = || {
             for step in steps.borrow().iter() {
@@ -221,7 +230,7 @@ where
             }
         }
         if found.is_empty() {
-            let error = core.hopeless_error(feed.plan.context(None));
+            let error = core.hopeless_error(feed.errand.context(None));
             return self.end(error);
         }
         for (at, chunks) in found {

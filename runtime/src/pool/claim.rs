@@ -3,7 +3,7 @@
 //! A chunk's word is the only truth:
 //!
 //! ```text
-//! FREE(start)            items from `start` on wait for a worker
+//! FREE(start, tries)     items from `start` on wait for a worker; `start` itself was begun so often by workers that died
 //! CLAIMED(owner, start)  by one CAS, which names the owner
 //! DONE(end)              by the owner, after the last output was written; or by the audit, or by a cancelling caller (from
 //!                        FREE). Items from `end` on were given up: the job was cancelled
@@ -41,8 +41,8 @@ pub(super) const MAX_CHUNK: usize = (1 << (64 - START_SHIFT)) - 1;
 /// What a chunk's word says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chunk {
-    /// Items from `start` on wait for a worker.
-    Free { start: usize },
+    /// Items from `start` on wait for a worker; `start` was begun `tries` times by workers that died.
+    Free { start: usize, tries: u32 },
     /// The process `by` runs the items from `start` on.
     Claimed { by: u32, start: usize },
     /// Nothing is left to do. Items from `end` on were given up.
@@ -55,10 +55,10 @@ impl Chunk {
         Chunk::from_raw(word.load(order))
     }
 
-    fn from_raw(raw: u64) -> Chunk {
+    pub(super) fn from_raw(raw: u64) -> Chunk {
         let start = (raw >> START_SHIFT) as usize;
         match raw & STATE {
-            FREE => Chunk::Free { start },
+            FREE => Chunk::Free { start, tries: (raw >> OWNER_SHIFT) as u32 },
             CLAIMED => Chunk::Claimed { by: (raw >> OWNER_SHIFT) as u32, start },
             _ => Chunk::Done { end: start },
         }
@@ -66,7 +66,7 @@ impl Chunk {
 
     fn to_raw(self) -> u64 {
         match self {
-            Chunk::Free { start } => FREE | (start as u64) << START_SHIFT,
+            Chunk::Free { start, tries } => FREE | u64::from(tries) << OWNER_SHIFT | (start as u64) << START_SHIFT,
             Chunk::Claimed { by, start } => CLAIMED | u64::from(by) << OWNER_SHIFT | (start as u64) << START_SHIFT,
             Chunk::Done { end } => DONE | (end as u64) << START_SHIFT,
         }
@@ -118,9 +118,10 @@ pub(super) fn claim(job: &JobView<'_>, seat: &Seat, me: Owner) -> Option<Claim> 
         }
         let word = &job.words[chunk as usize];
         let mut seen = word.load(Relaxed);
-        while let Chunk::Free { start } = Chunk::from_raw(seen) {
+        while let Chunk::Free { start, .. } = Chunk::from_raw(seen) {
             let announce = || {
                 seat.chunk.store(chunk, Relaxed);
+                seat.claimed_from.store(seen, Relaxed);
                 seat.progress.store((start as u64) << 1, Release);
             };
             if !mutant(mutants::CLAIM_FIRST) {
@@ -151,7 +152,7 @@ pub(super) fn commit(job: &JobView<'_>, claim: Claim, end: usize) {
 pub(super) fn cancel(job: &JobView<'_>, chunk: usize) {
     let word = &job.words[chunk];
     let seen = word.load(Acquire);
-    if let Chunk::Free { start } = Chunk::from_raw(seen) {
+    if let Chunk::Free { start, .. } = Chunk::from_raw(seen) {
         let _ = word.compare_exchange(seen, Chunk::Done { end: start }.to_raw(), SeqCst, Relaxed);
     }
 }

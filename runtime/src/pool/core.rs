@@ -7,11 +7,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use super::bell;
 use super::builder::Options;
 use super::crew::Crew;
+use super::errand::Ending;
 use super::estimate::Estimates;
 use super::hook::{Hook, Left};
 use super::job::Job;
 use super::layout::{self, Control, ControlView, state as phase};
 use super::state::StateInput;
+use super::timeout::Clock;
 use super::watch::Watched;
 use crate::ErrorKind;
 use crate::arena::{Arena, ArenaError, Block, BlockId};
@@ -146,6 +148,7 @@ pub(super) struct Core {
     pub(super) options: Options,
     pub(super) estimates: Estimates,
     pub(super) watched: Watched,
+    pub(super) clock: Clock,
     pub(super) inner: Mutex<Inner>,
     /// Signalled when a worker has ended.
     pub(super) ended: Condvar,
@@ -204,6 +207,7 @@ impl Core {
             options,
             estimates: Estimates::default(),
             watched: Watched::default(),
+            clock: Clock::default(),
             inner: Mutex::new(Inner {
                 phase: Phase::Open,
                 crew: Crew::new(),
@@ -265,6 +269,7 @@ impl Core {
 
     /// Lets workers have a job, wakes them, and starts more where that helps.
     pub(super) fn publish(self: &Arc<Self>, job: &Arc<Job>) {
+        self.time(job);
         let control = self.estate.control();
         {
             let mut inner = self.lock();
@@ -282,9 +287,9 @@ impl Core {
         }
     }
 
-    /// Is there a chunk that no worker has claimed?
+    /// Is there a chunk that no worker has claimed, or one that is to be tried again later?
     pub(super) fn has_work(&self, inner: &Inner) -> bool {
-        self.unclaimed(inner) > 0
+        self.unclaimed(inner) > 0 || inner.jobs.values().any(|job| job.is_delayed())
     }
 
     /// How many chunks no worker has claimed.
@@ -302,6 +307,7 @@ impl Core {
     /// Takes a finished job off the books, without giving its memory back.
     pub(super) fn strike(&self, job: &Arc<Job>) {
         self.estimates.learn(job);
+        job.tell_progress();
         let control = self.estate.control();
         {
             let mut inner = self.lock();
@@ -411,7 +417,7 @@ impl Core {
             inner.jobs.values().cloned().collect()
         };
         for job in jobs {
-            job.cancel(phase.clone());
+            job.cancel(Ending::Pool(phase.clone()), true);
             job.ring();
         }
         self.look_at_watched();

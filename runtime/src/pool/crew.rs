@@ -6,9 +6,11 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::core::{Core, Estate, Inner, Phase};
+use super::errand::Ending;
 use super::hook;
-use super::job::Job;
+use super::job::{Job, Settled};
 use super::layout::Seat;
+use super::policy::CancelLevel;
 use super::worker;
 use crate::arena::{BlockId, Owner};
 use crate::process::{ChildHandle, ChildSpec, Death, Role, supervisor};
@@ -211,7 +213,7 @@ impl Core {
         const GRACE: Duration = Duration::from_secs(2);
         let jobs: Vec<Arc<Job>> = self.lock().jobs.values().cloned().collect();
         for job in &jobs {
-            job.cancel(Phase::Terminated);
+            job.cancel(Ending::Pool(Phase::Terminated), true);
             self.kill_runners(job);
         }
         if !self.wait_for_crew(Some(Instant::now() + GRACE)) {
@@ -226,13 +228,15 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
     let control = estate.control();
     let seat = control.seats.iter().position(|seat| seat.owner.load(SeqCst) == death.owner.raw());
     let core = core.upgrade();
+    let mut settled = None;
     if let Some(core) = &core {
         let mut inner = core.lock();
-        let mut ready = false;
-        let mut left = None;
+        let (mut ready, mut running, mut left) = (false, false, None);
         if let Some(at) = seat {
-            ready = control.seats[at].ready.load(SeqCst) == 1;
-            settle(&mut inner, estate, &control.seats[at], death);
+            let seat = &control.seats[at];
+            ready = seat.ready.load(SeqCst) == 1;
+            running = seat.progress.load(SeqCst) & 1 == 1;
+            settled = settle(&mut inner, estate, seat, death);
             left = estate.take_left(at, death.pid);
         }
         if inner.crew.members.remove(&death.owner).is_none() {
@@ -247,7 +251,8 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
             Some(Signal::KILL) if death.oom_killed != Some(true) => crew.killed_starts += 1,
             _ => crew.false_starts += 1,
         }
-        if death.status.code() == Some(worker::NO_JOB) {
+        // A task may leave by `exit` with any code.
+        if death.status.code() == Some(worker::NO_JOB) && !running {
             crew.false_starts = MAX_FALSE_STARTS;
         }
         let hopeless = crew.false_starts >= MAX_FALSE_STARTS || crew.killed_starts >= MAX_KILLED_STARTS;
@@ -281,34 +286,72 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
     _ = estate.anchor_seats();
     estate.sweep();
     let Some(core) = core else { return };
+    if let Some((job, settled)) = settled {
+        core.see_to(&job, settled);
+    }
     // The dead one may have been chosen to be woken for work that others can do.
     control.wake(usize::MAX);
     core.ended.notify_all();
     core.look_at_watched();
     core.throw_away(16);
-    let mut inner = core.lock();
-    inner.refill(&control);
-    let replace = !inner.hiring && !inner.crew.is_full(core.workers()) && core.has_work(&inner) && !core.is_hopeless();
-    inner.hiring |= replace;
-    drop(inner);
-    if replace {
-        // Not here: starting a child is this very thread's work.
-        let keeper = core.clone();
-        let started = std::thread::Builder::new().name("offspring-hire".into()).spawn(move || keeper.replace());
-        if let Err(error) = started {
-            let reason = format!("a dead worker could not be replaced: {error}");
-            core.give_up(Phase::Broken { reason, kind: ErrorKind::Limit });
-        }
-    }
+    core.lock().refill(&control);
+    // Not on this thread: starting a child is its own work.
+    core.hire_elsewhere();
     // If this is the last handle of the pool, its end must not wait for this very thread: `Core::drop` does not wait.
 }
 
-fn settle(inner: &mut Inner, estate: &Estate, seat: &Seat, death: &Death) {
-    let Some(job) = BlockId::from_raw(seat.job.load(SeqCst)).and_then(|id| inner.jobs.get(&id).cloned()) else {
-        return;
-    };
-    if job.settle(seat, death.owner, death) {
+fn settle(inner: &mut Inner, estate: &Estate, seat: &Seat, death: &Death) -> Option<(Arc<Job>, Settled)> {
+    let job = BlockId::from_raw(seat.job.load(SeqCst)).and_then(|id| inner.jobs.get(&id).cloned())?;
+    let settled = job.settle(seat, death.owner, death);
+    if settled.more {
         inner.enter_again(&estate.control(), &job);
+    }
+    Some((job, settled))
+}
+
+impl Core {
+    /// Does about a death what can wait until the pool's lock is free.
+    fn see_to(self: &Arc<Self>, job: &Arc<Job>, settled: Settled) {
+        if let Some(due) = settled.due {
+            let (pause, again) = (due.saturating_duration_since(Instant::now()), job.clone());
+            if !self.after(pause, Box::new(move |core| core.try_again(&again, Instant::now()))) {
+                // Too early is better than never.
+                self.try_again(job, due);
+            }
+        }
+        if let Some(ending) = settled.ending {
+            self.cancel_errand(job.errand(), ending, CancelLevel::Cooperative);
+        }
+        self.look_at_failures(job.errand());
+    }
+
+    /// The next try of some items of `job` is due.
+    fn try_again(self: &Arc<Self>, job: &Arc<Job>, now: Instant) {
+        if !job.release_due(now) {
+            return;
+        }
+        let control = self.estate.control();
+        self.lock().enter_again(&control, job);
+        if control.wake(1) == 0 {
+            self.hire_elsewhere();
+        }
+    }
+
+    /// Hires on a thread of its own, if workers are wanted and no thread does that now.
+    fn hire_elsewhere(self: &Arc<Self>) {
+        let mut inner = self.lock();
+        let hire = !inner.hiring && !inner.crew.is_full(self.workers()) && self.has_work(&inner) && !self.is_hopeless();
+        inner.hiring |= hire;
+        drop(inner);
+        if !hire {
+            return;
+        }
+        let keeper = self.clone();
+        let started = std::thread::Builder::new().name("offspring-hire".into()).spawn(move || keeper.replace());
+        if let Err(error) = started {
+            let reason = format!("a dead worker could not be replaced: {error}");
+            self.give_up(Phase::Broken { reason, kind: ErrorKind::Limit });
+        }
     }
 }
 
@@ -323,6 +366,9 @@ fn vacate(seat: &Seat) {
     seat.since.store(0, Relaxed);
     seat.orders.store(0, Relaxed);
     seat.result.store(0, Relaxed);
+    seat.began.store(0, Relaxed);
+    seat.interrupt.store(0, Relaxed);
+    seat.claimed_from.store(0, Relaxed);
     // Last: from here on the seat can be taken.
     seat.owner.store(0, SeqCst);
 }

@@ -1,13 +1,16 @@
 //! The handle of one submitted call.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::core::{Core, Phase};
-use super::watch;
+use super::core::Core;
+use super::errand::Ending;
+use super::policy::CancelLevel;
+use super::watch::{self, Until};
 use super::window::Window;
 use crate::message::Message;
 use crate::process::{Bell, Sealed, Waitable};
@@ -100,14 +103,44 @@ impl<R: Message> TaskHandle<R> {
     ///
     /// Afterwards [`get`](Self::get) gives [`TaskError::Cancelled`], unless the call was over before.
     pub fn cancel(&self) {
-        let State::Pooled { core, window, .. } = &self.0 else { return };
-        if !core.is_here() {
-            return;
+        self.cancel_with(CancelLevel::Hard);
+    }
+
+    /// Cancels the call at this level; see [`CancelLevel`] for what becomes of one that runs. If it has not begun, it never does.
+    ///
+    /// Returns at once, but for a moment at the levels that signal the worker. It can be called again with a higher level. With
+    /// [`grace`](crate::Batch::grace), `Soft` becomes `Hard` by itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offspring::{CancelLevel, Pool, task};
+    /// use std::time::Duration;
+    ///
+    /// #[task]
+    /// fn wait_for_news(_: ()) -> String {
+    ///     match task::sleep(Duration::from_secs(3600)) {
+    ///         Ok(()) => "an hour has passed".to_owned(),
+    ///         Err(cancelled) => cancelled.to_string(),
+    ///     }
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let handle = pool.submit(wait_for_news, ())?;
+    /// while !pool.workers().iter().any(|worker| worker.busy) {
+    ///     std::thread::yield_now();
+    /// }
+    /// std::thread::sleep(Duration::from_millis(50));
+    /// handle.cancel_with(CancelLevel::Cooperative);
+    /// assert_eq!(handle.get()?, "the task was asked to end");
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn cancel_with(&self, level: CancelLevel) {
+        if let State::Pooled { core, window, .. } = &self.0
+            && core.is_here()
+        {
+            core.cancel_job(window.job(), Ending::Cancelled, level);
         }
-        let job = window.job();
-        job.cancel(Phase::Open);
-        core.kill_runners(job);
-        job.ring();
     }
 
     /// Calls `callback` with the result once the call is over, on a thread of the calling process that does only that. The value can
@@ -136,7 +169,6 @@ impl<R: Message> TaskHandle<R> {
     /// # Ok::<(), offspring::Error>(())
     /// ```
     #[doc(alias = "callback")]
-    #[doc(alias = "error_callback")]
     #[doc(alias = "add_done_callback")]
     pub fn on_done(&self, callback: impl FnOnce(&Result<R, TaskError>) + Send + 'static) {
         match &self.0 {
@@ -144,12 +176,56 @@ impl<R: Message> TaskHandle<R> {
                 let (job, reading) = (window.job(), window.share());
                 let pool = Arc::downgrade(core);
                 let on_done = move || callback(&read(&reading, pool.upgrade().as_deref()));
-                core.watch(job, None, Box::new(move || watch::call_back(Box::new(on_done))));
+                core.watch(job, Until::Done, None, Box::new(move || watch::call_back(Box::new(on_done))));
             }
-            // There is no value to lend from another thread: it may be no `Send`.
-            State::Over { result: Some(result), .. } => callback(result),
-            State::Over { context, result: None } => callback(&Err(TaskError::Taken { context: context.clone() })),
+            // Here: the value may be no `Send`, so it cannot be lent to another thread.
+            State::Over { context, result } => {
+                let taken = || Err(TaskError::Taken { context: context.clone() });
+                // Unwind safety: the callback is gone afterwards, and it owned all it used.
+                let call = || match result {
+                    Some(result) => callback(result),
+                    None => callback(&taken()),
+                };
+                let _ = catch_unwind(AssertUnwindSafe(call));
+            }
         }
+    }
+
+    /// As [`on_done`](Self::on_done), for a call that gives a value. Does nothing for one that fails.
+    pub fn on_value(&self, callback: impl FnOnce(&R) + Send + 'static) {
+        self.on_done(|result| {
+            if let Ok(value) = result {
+                callback(value);
+            }
+        });
+    }
+
+    /// As [`on_done`](Self::on_done), for a call that gives no value. A task's own `Err` is a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    /// use std::sync::mpsc;
+    ///
+    /// #[task]
+    /// fn crash(_: ()) {
+    ///     std::process::exit(3)
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let (sender, receiver) = mpsc::channel();
+    /// pool.submit(crash, ())?.on_error(move |error| sender.send(error.to_string()).unwrap());
+    /// assert!(receiver.recv().unwrap().contains("exit code 3"));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    #[doc(alias = "error_callback")]
+    pub fn on_error(&self, callback: impl FnOnce(&TaskError) + Send + 'static) {
+        self.on_done(|result| {
+            if let Err(error) = result {
+                callback(error);
+            }
+        });
     }
 
     /// Has `index` sent when the call is over, as long as `sender` is not the only one to hold its channel.
@@ -164,7 +240,7 @@ impl<R: Message> TaskHandle<R> {
                         let _ = sender.try_send(index);
                     }
                 };
-                core.watch(window.job(), Some(Arc::downgrade(&waiter)), Box::new(send));
+                core.watch(window.job(), Until::Done, Some(Arc::downgrade(&waiter)), Box::new(send));
             }
             State::Over { .. } => drop(sender.try_send(index)),
         }
@@ -226,7 +302,7 @@ impl<R: Message> Sealed for TaskHandle<R> {
         match &self.0 {
             State::Pooled { core, window, .. } => {
                 let rope = bell.rope();
-                core.watch(window.job(), Some(rope.waiter()), Box::new(move || rope.pull()));
+                core.watch(window.job(), Until::Done, Some(rope.waiter()), Box::new(move || rope.pull()));
             }
             State::Over { .. } => bell.ring(),
         }
@@ -253,7 +329,7 @@ impl<R: Message> Future for TaskHandle<R> {
                         waker.wake();
                     }
                 };
-                core.watch(window.job(), None, Box::new(wake));
+                core.watch(window.job(), Until::Done, None, Box::new(wake));
             }
         }
         // Looked at again after the waker is in place.

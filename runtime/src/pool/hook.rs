@@ -148,7 +148,8 @@ fn run_task(
         encoder: &mut encoder,
         state,
         fault: &mut |_, why| fault = Some(why),
-        stop: &AtomicU32::new(0),
+        attention: &AtomicU32::new(0),
+        attend: &mut |_| true,
         skips: &[],
         caught: || (),
     };
@@ -225,7 +226,7 @@ impl Left {
     pub(super) fn value<R: Message>(&self, arena: &Arena, hook: &Hook) -> Result<R, TaskError> {
         let context = TaskContext { task: hook.name.into(), item: None };
         if let Some(fault) = self.fault(arena) {
-            return Err(fault.into_error(context, self.worker));
+            return Err(fault.into_error(context, self.worker, 1));
         }
         let unreadable = |reason: String| TaskError::NotSendable {
             context: context.clone(),

@@ -3,24 +3,24 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::bell;
 use super::claim::{self, Chunk};
-use super::core::Phase;
-use super::layout::{self, JobShape, JobView, Seat, want};
+use super::errand::{Ending, Errand};
+use super::layout::{self, JobShape, JobView, Seat, attention, want};
 use crate::arena::{self, Arena, Block, BlockId, Owner};
-use crate::process::{Death, Note};
+use crate::process::Death;
 use crate::task::{Grain, TaskContext, TaskError, TaskFault, TaskId};
 
-/// A doorbell that all jobs of a batch share, so that a caller can wait for any of them.
+/// A doorbell that all jobs of a batch share, so that a caller can wait for any of them; and their count of failures.
 #[derive(Debug)]
 pub(super) struct Bell(Block);
 
 impl Bell {
     /// Allocates one.
     pub(super) fn new(arena: &'static Arena) -> Result<Arc<Bell>, arena::ArenaError> {
-        Ok(Arc::new(Bell(arena.alloc_zeroed(64)?)))
+        Ok(Arc::new(Bell(layout::new_batch(arena)?)))
     }
 
     /// Where it lies in the arena.
@@ -30,25 +30,26 @@ impl Bell {
 
     /// The futex word.
     pub(super) fn word(&self) -> &AtomicU32 {
-        layout::bell_of(&self.0)
+        &layout::batch_of(&self.0).bell
+    }
+
+    /// How many failed items workers have counted.
+    pub(super) fn failures(&self) -> usize {
+        layout::batch_of(&self.0).failures.load(Acquire) as usize
     }
 }
 
 /// One published window of a batch, or one submitted call.
 #[derive(Debug)]
 pub(super) struct Job {
-    arena: &'static Arena,
     block: Block,
     shape: JobShape,
-    name: Arc<str>,
+    errand: Arc<Errand>,
     /// The first item's index in the batch; `None` for a single call.
     first: Option<usize>,
-    retries: u32,
-    /// Kept until the last worker that may ring it has left.
-    bell: Option<Arc<Bell>>,
     /// A worker died in here: `inside` is no longer to be trusted.
     crashed: AtomicBool,
-    /// The caller cancelled it: a worker that is killed in here was killed for that.
+    /// Nothing more of it is to be begun.
     cancelled: AtomicBool,
     losses: Mutex<Losses>,
 }
@@ -61,39 +62,61 @@ struct Losses {
     tries: HashMap<usize, u32>,
     /// At which task of a program an item without a value was lost.
     stages: HashMap<usize, u32>,
+    /// Items whose workers are killed because they ran longer than this.
+    overrun: HashMap<usize, Duration>,
+    /// Chunks whose next try is not due yet.
+    delayed: Vec<Delayed>,
+    /// Chunks that were done at the last death, and those that a settling had ended.
+    done: usize,
+    ended: usize,
     /// Where the job stands in the ring.
     entries: Vec<u64>,
-    /// The state of the pool in which the job was cancelled, if it was.
-    why: Phase,
+    /// Why the job was cancelled, if it was.
+    why: Option<Ending>,
+    /// Are its workers killed for that?
+    by_force: bool,
 }
 
-/// What a new job is made of.
+/// A chunk whose claim still names its dead worker, until its next try is due.
 #[derive(Debug)]
-pub(super) struct NewJob {
-    pub(super) arena: &'static Arena,
-    pub(super) block: Block,
-    pub(super) shape: JobShape,
-    pub(super) name: Arc<str>,
-    pub(super) first: Option<usize>,
-    pub(super) retries: u32,
-    pub(super) bell: Option<Arc<Bell>>,
+struct Delayed {
+    chunk: usize,
+    dead: Owner,
+    after: Chunk,
+    due: Instant,
 }
+
+/// What is to be done after the death of a worker.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// There are free chunks for others.
+    pub(super) more: bool,
+    /// A chunk is to be tried again, but not before.
+    pub(super) due: Option<Instant>,
+    /// The whole errand is to be given up.
+    pub(super) ending: Option<Ending>,
+}
+
+/// Doublings of the delay between tries.
+const MOST_DOUBLINGS: u32 = 10;
 
 impl Job {
     /// Wraps a job block that is complete but not yet published.
-    pub(super) fn new(new: NewJob) -> Arc<Job> {
+    pub(super) fn new(errand: &Arc<Errand>, block: Block, shape: JobShape, first: Option<usize>) -> Arc<Job> {
         Arc::new(Job {
-            arena: new.arena,
-            block: new.block,
-            shape: new.shape,
-            name: new.name,
-            first: new.first,
-            retries: new.retries,
-            bell: new.bell,
+            block,
+            shape,
+            errand: errand.clone(),
+            first,
             crashed: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             losses: Mutex::default(),
         })
+    }
+
+    /// The batch or call that it is part of.
+    pub(super) fn errand(&self) -> &Arc<Errand> {
+        &self.errand
     }
 
     pub(super) fn id(&self) -> BlockId {
@@ -117,7 +140,7 @@ impl Job {
 
     /// The doorbell of this job's caller.
     pub(super) fn bell(&self) -> &AtomicU32 {
-        match &self.bell {
+        match &self.errand.bell {
             Some(bell) => bell.word(),
             None => &self.view().header.own_bell,
         }
@@ -129,7 +152,7 @@ impl Job {
 
     /// What errors about `item` (counted in this job) say of where they belong.
     pub(super) fn context(&self, item: usize) -> TaskContext {
-        TaskContext { task: self.name.clone(), item: self.first.map(|first| first + item) }
+        self.errand.context(self.first.map(|first| first + item))
     }
 
     /// Nanoseconds spent, and on how many items, if that was measured.
@@ -169,6 +192,11 @@ impl Job {
         !matches!(Chunk::load(&view.words[chunk], SeqCst), Chunk::Done { end } if end == view.range(chunk).len())
     }
 
+    /// How many chunks are done.
+    pub(super) fn done_chunks(&self) -> usize {
+        self.view().words.iter().filter(|word| matches!(Chunk::load(word, SeqCst), Chunk::Done { .. })).count()
+    }
+
     /// Says that the caller waits for all chunks, or for one.
     pub(super) fn say_wanted(&self, chunk: Option<usize>) {
         let wanted = match chunk {
@@ -205,21 +233,53 @@ impl Job {
         done.unwrap_or(false)
     }
 
-    /// Gives up all chunks that no worker has claimed, and asks those who have to stop after their current item.
-    pub(super) fn cancel(&self, why: Phase) {
+    /// Gives up all chunks that no worker has claimed, and asks those who have to stop after their current item. With `by_force`, the
+    /// caller then kills them.
+    pub(super) fn cancel(&self, why: Ending, by_force: bool) {
         let mut losses = self.losses();
-        if !self.cancelled.swap(true, SeqCst) {
-            losses.why = why;
-        }
+        losses.why.get_or_insert(why);
+        losses.by_force |= by_force;
+        self.cancelled.store(true, SeqCst);
+        let delayed = std::mem::take(&mut losses.delayed);
         drop(losses);
         let view = self.view();
-        view.header.stop.store(1, SeqCst);
+        for Delayed { chunk, dead, after, .. } in delayed {
+            claim::release(&view, chunk, dead, after);
+        }
+        view.header.attention.fetch_or(attention::STOP, SeqCst);
         (0..view.words.len()).for_each(|chunk| claim::cancel(&view, chunk));
+    }
+
+    /// Notes that the worker of `item` is about to be killed because it ran longer than `limit`; or that it was not, after all.
+    pub(super) fn note_overrun(&self, item: usize, limit: Option<Duration>) {
+        let mut losses = self.losses();
+        match limit {
+            Some(limit) => drop(losses.overrun.insert(item, limit)),
+            None => drop(losses.overrun.remove(&item)),
+        }
+    }
+
+    /// Frees the chunks whose next try is due. `true` when there are some.
+    pub(super) fn release_due(&self, now: Instant) -> bool {
+        let due: Vec<Delayed> = self.losses().delayed.extract_if(.., |delayed| delayed.due <= now).collect();
+        let view = self.view();
+        for Delayed { chunk, dead, after, .. } in &due {
+            claim::release(&view, *chunk, *dead, *after);
+            if self.cancelled.load(SeqCst) {
+                claim::cancel(&view, *chunk);
+            }
+        }
+        !due.is_empty() && claim::rewind(&view)
+    }
+
+    /// Are there chunks whose next try is not due yet?
+    pub(super) fn is_delayed(&self) -> bool {
+        self.crashed.load(SeqCst) && !self.losses().delayed.is_empty()
     }
 
     /// Makes a waiting caller look again.
     pub(super) fn ring(&self) {
-        bell::ring(self.arena, &self.view());
+        bell::ring(self.arena(), &self.view());
     }
 
     /// How many chunks no worker has claimed, and some may.
@@ -270,78 +330,128 @@ impl Job {
         }
     }
 
-    /// Settles what the dead worker of `seat` had in hand here. `true` when there are free chunks for others.
-    pub(super) fn settle(&self, seat: &Seat, dead: Owner, death: &Death) -> bool {
+    /// Settles what the dead worker of `seat` had in hand here.
+    pub(super) fn settle(&self, seat: &Seat, dead: Owner, death: &Death) -> Settled {
         let view = self.view();
+        let mut settled = Settled::default();
         // First: a caller that sees a word below changed sees this, and checks what it reads.
         self.crashed.store(true, SeqCst);
         if let Some(remains) = claim::remains(&view, seat, dead) {
-            let mut next = remains.next;
+            let len = view.range(remains.chunk).len();
+            let (mut next, mut tries) = (remains.next, 0);
             if let Some(running) = remains.running {
                 let item = view.range(remains.chunk).start + running;
                 if self.lose(item, death) {
-                    next = running;
+                    (next, tries) = (running, self.losses().tries.get(&item).copied().unwrap_or(0));
                 } else {
                     self.losses().stages.insert(item, remains.stage);
                     view.skip(item);
                 }
+                settled.ending = self.judge(running > remains.start, death);
             }
             let by_chunk = matches!(self.shape.grain, Grain::Chunk { .. });
             if by_chunk {
                 // Nothing of it stands until all of it does.
                 next = remains.start;
             }
-            let len = view.range(remains.chunk).len();
+            let cancelled = self.cancelled.load(SeqCst);
             let after = match next {
                 _ if next >= len && !by_chunk => Chunk::Done { end: len },
-                _ if self.cancelled.load(SeqCst) => Chunk::Done { end: next },
-                _ => Chunk::Free { start: next },
+                _ if cancelled => Chunk::Done { end: next },
+                _ => Chunk::Free { start: next, tries },
             };
-            claim::release(&view, remains.chunk, dead, after);
+            if matches!(after, Chunk::Done { .. }) {
+                self.losses().ended += 1;
+            }
+            match self.next_try(tries).filter(|_| !cancelled) {
+                Some(due) => {
+                    settled.due = Some(due);
+                    let mut losses = self.losses();
+                    losses.delayed.push(Delayed { chunk: remains.chunk, dead, after, due });
+                }
+                None => claim::release(&view, remains.chunk, dead, after),
+            }
             if self.cancelled.load(SeqCst) {
                 // Cancelled meanwhile: what was just released has no taker.
+                self.release_due(settled.due.unwrap_or_else(Instant::now));
                 claim::cancel(&view, remains.chunk);
             }
         }
-        let more = claim::rewind(&view);
-        bell::ring(self.arena, &view);
-        more
+        settled.more = claim::rewind(&view);
+        bell::ring(self.arena(), &view);
+        settled
+    }
+
+    /// Tells the errand that not all items of this finished job have killed their workers.
+    pub(super) fn tell_progress(&self) {
+        if !self.crashed.load(SeqCst) || self.losses().lost.len() < self.view().items() {
+            self.errand.note_progress();
+        }
+    }
+
+    /// When an item that was begun so often is tried again, if not at once.
+    fn next_try(&self, tries: u32) -> Option<Instant> {
+        let delay = self.errand.policy.retry_delay;
+        if tries == 0 || delay.is_zero() {
+            return None;
+        }
+        let delay = delay.saturating_mul(1 << (tries - 1).min(MOST_DOUBLINGS));
+        Instant::now().checked_add(delay)
+    }
+
+    /// Is the errand to be given up, as worker after worker dies of it?
+    fn judge(&self, finished_some: bool, death: &Death) -> Option<Ending> {
+        let progress = {
+            let mut losses = self.losses();
+            let done = self.done_chunks().saturating_sub(losses.ended);
+            done > std::mem::replace(&mut losses.done, done) || finished_some
+        };
+        let deaths = self.errand.note_death(progress)?;
+        let last = match &death.note {
+            Some(note) => format!("{}: {note}", death.status),
+            None => death.status.to_string(),
+        };
+        Some(Ending::CrashLimit { deaths, last: last.into() })
     }
 
     /// Decides about the item that a dead worker was running. `true`: it is to be tried again.
     fn lose(&self, item: usize, death: &Death) -> bool {
         let mut losses = self.losses();
         if losses.lost.contains_key(&item)
-            || layout::faults(self.arena, &self.view()).iter().any(|fault| fault.item == item)
+            || layout::faults(self.arena(), &self.view()).iter().any(|fault| fault.item == item)
         {
             return false;
         }
         let tries = losses.tries.entry(item).or_insert(0);
         *tries += 1;
         let (tries, context) = (*tries, self.context(item));
-        if self.cancelled.load(SeqCst) {
-            let error = losses.why.error(context);
-            losses.lost.insert(item, error);
-            return false;
+        let cancelled = self.cancelled.load(SeqCst);
+        let overrun = losses.overrun.remove(&item);
+        let error = match (&losses.why, overrun) {
+            (_, Some(limit)) => TaskError::TimedOut { context, limit, worker: death.pid, tries },
+            (Some(why), None) if losses.by_force => why.error(context),
+            _ if tries <= self.errand.policy.retries && !cancelled => return true,
+            _ => death.as_error(context, tries),
+        };
+        if !error.is_cancelled() {
+            self.errand.note_failures(1);
         }
-        if tries <= self.retries {
-            return true;
-        }
-        losses.lost.insert(item, lost(context, death, tries));
+        losses.lost.insert(item, error);
         false
     }
 
     /// The items that have no value, with the reasons. Complete for chunks that are done.
     pub(super) fn failures(&self) -> BTreeMap<usize, TaskError> {
         let view = self.view();
-        let mut failures: BTreeMap<usize, TaskError> = layout::faults(self.arena, &view)
+        let losses = self.losses();
+        let mut failures: BTreeMap<usize, TaskError> = layout::faults(self.arena(), &view)
             .into_iter()
             .map(|fault| {
                 let context = self.context(fault.item);
-                (fault.item, TaskFault::decode(&fault.bytes).into_error(context, fault.worker))
+                let before = losses.tries.get(&fault.item).copied().unwrap_or(0);
+                (fault.item, TaskFault::decode(&fault.bytes).into_error(context, fault.worker, before + 1))
             })
             .collect();
-        let losses = self.losses();
         for (item, error) in &losses.lost {
             failures.entry(*item).or_insert_with(|| error.clone());
         }
@@ -349,7 +459,12 @@ impl Job {
             let Chunk::Done { end } = Chunk::load(word, SeqCst) else { continue };
             let range = view.range(chunk);
             for item in range.start + end..range.end {
-                failures.entry(item).or_insert_with(|| losses.why.error(self.context(item)));
+                let why = || match &losses.why {
+                    Some(why) => why.clone(),
+                    // Its worker stopped it, and this process has not seen that yet.
+                    None => self.errand.ending_by_failures().unwrap_or(Ending::Cancelled),
+                };
+                failures.entry(item).or_insert_with(|| why().error(self.context(item)));
             }
         }
         failures
@@ -360,36 +475,26 @@ impl Job {
         self.losses().stages.get(&item).copied().unwrap_or(0)
     }
 
+    /// The first item's error that is not for the sake of another's.
+    pub(super) fn first_cause(&self) -> Option<TaskError> {
+        self.failures().into_values().find(|error| !error.is_stopped())
+    }
+
     /// The arena it lies in.
     pub(super) fn arena(&self) -> &'static Arena {
-        self.arena
+        self.errand.arena
     }
 
     /// Did every item so far get its value?
     pub(super) fn is_clean(&self) -> bool {
-        !self.cancelled.load(SeqCst) && self.view().header.faults.load(Acquire) == 0 && self.losses().lost.is_empty()
+        let header = self.view().header;
+        // A worker may have stopped it without this process knowing yet.
+        let stopped = self.cancelled.load(SeqCst) || header.attention.load(SeqCst) & attention::STOP != 0;
+        !stopped && header.faults.load(Acquire) == 0 && self.losses().lost.is_empty()
     }
 
     /// Did a worker die in here? Then what it wrote is checked before it is read.
     pub(super) fn is_suspect(&self) -> bool {
         self.crashed.load(SeqCst)
-    }
-}
-
-/// The error for an item whose worker died while it ran it.
-fn lost(context: TaskContext, death: &Death, tries: u32) -> TaskError {
-    match &death.note {
-        // Built with `panic = "abort"`: the panic was the end of the process, and the note it left is all there is.
-        Some(Note::Panic(panic)) => TaskError::Panicked {
-            context,
-            message: panic.message.clone(),
-            location: panic.location.clone(),
-            worker: death.pid,
-            backtrace: panic.backtrace.clone(),
-        },
-        note => {
-            let note = note.as_ref().map(|note| note.to_string());
-            TaskError::WorkerDied { context, status: death.status, worker: death.pid, tries, note }
-        }
     }
 }

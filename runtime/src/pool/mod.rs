@@ -3,15 +3,22 @@
 //! How one works is in `README.md` beside this file. From the bottom up: `layout` (what lies in shared memory), `claim`
 //! (who runs which chunk), `ring` and `bell` (how jobs and results are announced), `job` and `window` (a job with its
 //! private and its typed side), `core` and `crew` (the pool's own process), `run` and `worker` (the worker's), `feed`,
-//! `batch`, `imap`, `handle` and `several` (what callers hold), `watch` (what happens when nobody waits).
+//! `runner`, `imap`, `handle` and
+//! `several` (what callers hold), `watch` (what happens when nobody waits), `policy` and `errand` (how work is to be run, and how it goes),
+//! `cancel` and `timeout` (how it is ended), `calls` and `batch` (the public face of it).
 
+mod ahead;
 mod batch;
 mod bell;
 mod builder;
+mod calls;
+pub(crate) mod cancel;
 mod chunks;
 mod claim;
 mod core;
 mod crew;
+mod current;
+mod errand;
 mod error;
 mod estimate;
 mod feed;
@@ -22,15 +29,19 @@ mod job;
 mod layout;
 mod limits;
 mod mutants;
+pub(crate) mod policy;
 mod recycle;
 mod resize;
 mod ring;
 mod run;
+mod runner;
 mod several;
 mod state;
 mod stats;
+mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timeout;
 mod view;
 mod watch;
 mod window;
@@ -40,19 +51,29 @@ mod worker_options;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use ahead::Ahead;
 pub use batch::Batch;
 pub use builder::PoolBuilder;
+pub use cancel::CancelToken;
+pub(crate) use cancel::INTERRUPT;
 pub use error::PoolError;
 pub use handle::TaskHandle;
 pub use imap::{Imap, ImapUnordered};
+pub use policy::{CancelLevel, OnError, RunOptions};
+pub use runner::Tally;
+pub(crate) use runner::hand_out;
 pub use several::{WaitFor, as_completed, wait};
 pub use stats::{PoolStats, WorkerInfo, WorkerStatus};
+pub use stream::ResultStream;
 pub use view::{View, Views};
 
+use crate::executor::ProgramOptions;
 use crate::flow::{Flow, Item, Start};
-use crate::task::{Accept, TaskError, TaskFn};
+use crate::task::{Accept, Fused, Program, TaskError, TaskFn};
+use calls::calls;
+use chunks::Chunks;
 use core::{Core, Phase};
-use estimate::Outlook;
+use runner::Runner;
 
 /// A pool of worker processes.
 ///
@@ -99,168 +120,7 @@ impl Pool {
         PoolBuilder::new()
     }
 
-    /// Runs `task` on every item and gives the results in input order. Blocks until all are there.
-    ///
-    /// A task of one parameter takes the item itself, of none `()`, of several a tuple.
-    ///
-    /// # Errors
-    ///
-    /// The first item, in input order, that has no value: it panicked, its worker died and no tries were left, or it could
-    /// not be sent. The rest of the batch is then cancelled; the pool stays usable. [`try_map`](Self::try_map) keeps the others' results.
-    ///
-    /// # Panics
-    ///
-    /// If `task` is a function without `#[task]`, before anything is sent.
-    #[doc(alias = "starmap")]
-    #[track_caller]
-    pub fn map<F, M, I>(&self, task: F, items: I) -> Result<Vec<F::Output>, TaskError>
-    where
-        F: TaskFn<M>,
-        I: IntoIterator,
-        I::Item: Accept<M>,
-    {
-        self.batch().map(task, items)
-    }
-
-    /// As [`map`](Self::map), but one bad item does not cost the others: each has its own result.
-    ///
-    /// # Errors
-    ///
-    /// Only when the batch as a whole failed: the pool was closed, or no worker could be started.
-    ///
-    /// # Panics
-    ///
-    /// As [`map`](Self::map).
-    #[track_caller]
-    pub fn try_map<F, M, I>(&self, task: F, items: I) -> Result<Vec<Result<F::Output, TaskError>>, TaskError>
-    where
-        F: TaskFn<M>,
-        I: IntoIterator,
-        I::Item: Accept<M>,
-    {
-        self.batch().try_map(task, items)
-    }
-
-    /// As [`map`](Self::map), but results stay where the workers wrote them, in shared memory, and are read there.
-    ///
-    /// For results that are large, or many: nothing is copied and nothing allocated.
-    ///
-    /// # Errors
-    ///
-    /// As [`map`](Self::map).
-    ///
-    /// # Panics
-    ///
-    /// As [`map`](Self::map).
-    #[track_caller]
-    pub fn map_in_place<F, M, I>(&self, task: F, items: I) -> Result<Views<F::Output>, TaskError>
-    where
-        F: TaskFn<M>,
-        I: IntoIterator,
-        I::Item: Accept<M>,
-    {
-        self.batch().map_in_place(task, items)
-    }
-
-    /// As [`map_in_place`](Self::map_in_place), with a handle for each result.
-    ///
-    /// # Errors
-    ///
-    /// As [`map`](Self::map).
-    ///
-    /// # Panics
-    ///
-    /// As [`map`](Self::map).
-    #[track_caller]
-    pub fn map_archived<F, M, I>(&self, task: F, items: I) -> Result<Vec<View<F::Output>>, TaskError>
-    where
-        F: TaskFn<M>,
-        I: IntoIterator,
-        I::Item: Accept<M>,
-    {
-        self.batch().map_archived(task, items)
-    }
-
-    /// Results in input order, lazily: `items` is read in the caller's thread, a few chunks a worker ahead, so endless input is
-    /// normal and memory stays bounded. Nothing begins before the first `next`. Results that are there are handed out before more
-    /// input is read; but input that waits for results still to come waits for ever, as both are this thread's.
-    ///
-    /// A failed item is an `Err` in its place; the iteration can go on.
-    ///
-    /// # Panics
-    ///
-    /// As [`map`](Self::map). A panic of `items` itself passes through `next`.
-    #[track_caller]
-    pub fn imap<F, M, I>(&self, task: F, items: I) -> Imap<F, M, I::IntoIter>
-    where
-        F: TaskFn<M>,
-        I: IntoIterator,
-        I::Item: Accept<M>,
-    {
-        self.batch().imap(task, items)
-    }
-
-    /// As [`imap`](Self::imap), but results come as they are done, each with its item's index.
-    ///
-    /// When the pool is terminated or cannot start workers, one last error comes, with the index that the next item would have had.
-    #[doc(alias = "as_completed")]
-    #[track_caller]
-    pub fn imap_unordered<F, M, I>(&self, task: F, items: I) -> ImapUnordered<F, M, I::IntoIter>
-    where
-        F: TaskFn<M>,
-        I: IntoIterator,
-        I::Item: Accept<M>,
-    {
-        self.batch().imap_unordered(task, items)
-    }
-
-    /// Runs `task` once and waits for its value.
-    ///
-    /// # Errors
-    ///
-    /// Why there is no value; see [`TaskError`].
-    ///
-    /// # Panics
-    ///
-    /// As [`map`](Self::map).
-    #[doc(alias = "apply")]
-    #[track_caller]
-    pub fn call<F, M, A>(&self, task: F, input: A) -> Result<F::Output, TaskError>
-    where
-        F: TaskFn<M>,
-        A: Accept<M>,
-    {
-        self.submit(task, input)?.get()
-    }
-
-    /// Hands a call to the pool and returns at once.
-    ///
-    /// # Errors
-    ///
-    /// [`TaskError::PoolClosed`], or [`TaskError::NotSendable`] when the input cannot be sent.
-    ///
-    /// # Panics
-    ///
-    /// As [`map`](Self::map).
-    #[doc(alias = "apply_async")]
-    #[track_caller]
-    pub fn submit<F, M, A>(&self, _: F, input: A) -> Result<TaskHandle<F::Output>, TaskError>
-    where
-        F: TaskFn<M>,
-        A: Accept<M>,
-    {
-        let plan = batch::plan::<F, M>(&self.core);
-        self.core.check_open(|| plan.context(None))?;
-        let built = window::build::<F, M, _>(&plan, &Outlook::SINGLE, &mut std::iter::once(input), None)?;
-        match (built.window, built.failed) {
-            (_, Some(error)) => Err(error),
-            (Some(window), None) => {
-                self.core.publish(window.job());
-                Ok(TaskHandle::new(self.core.clone(), window))
-            }
-            (None, None) => Err(TaskError::PoolClosed { context: plan.context(None) }),
-        }
-    }
+    calls!(|pool| Runner { core: &pool.core, policy: &pool.core.options.policy });
 
     /// Begins a flow: tasks that are run one after the other on each item, with an end that makes something of all of them.
     ///

@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicU64, Ordering::*};
 use super::bell;
 use super::layout::{ControlView, RING};
 use crate::arena::BlockId;
-use crate::sys::futex;
 
 impl<'a> ControlView<'a> {
     fn entry(&self, seq: u64) -> &'a AtomicU64 {
@@ -95,8 +94,8 @@ impl<'a> ControlView<'a> {
                     continue;
                 }
                 if let Some(seat) = self.seats.get(at * 64 + bit.trailing_zeros() as usize) {
-                    seat.bell.fetch_add(1, SeqCst);
-                    futex::wake(&seat.bell, 1);
+                    // All of them: a thread of the worker may have gone to sleep there, too; see `current.rs`.
+                    bell::ring_word(&seat.bell);
                     woken += 1;
                 }
             }

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::claim::{self, Claim, Progress};
-use super::layout::{self, ControlView, Fault, JobView, Seat, orders};
+use super::current::Now;
+use super::layout::{self, ControlView, Fault, JobView, Seat, attention, orders};
 use super::recycle::Rules;
 use super::{bell, mutants};
 use crate::arena::{Arena, BlockId, Owner, mutant};
@@ -37,6 +38,8 @@ pub(super) struct Worker<'a> {
     /// The permits to run of its tree, and since when it has had one.
     pub(super) permits: Option<&'static Permits>,
     pub(super) permitted: u64,
+    /// What tasks can ask about themselves; `None` where this is no worker process.
+    pub(super) now: Option<&'static Now>,
 }
 
 impl Worker<'_> {
@@ -48,7 +51,7 @@ impl Worker<'_> {
             let (job, entry) = self.attach(id)?;
             self.seat.since.store(clock::coarse_nanos(), Relaxed);
             bell::enter(&job);
-            self.run_chunks(&job, entry);
+            self.run_chunks(control, &job, entry);
             bell::leave(self.arena, &job);
         }
         // The job has no free chunk now, or is gone. One who leaves does not know.
@@ -71,9 +74,16 @@ impl Worker<'_> {
         (strides == (entry.input().size, entry.output().size)).then_some((job, entry))
     }
 
-    fn run_chunks(&mut self, job: &JobView<'_>, entry: &TaskEntry) {
+    fn run_chunks(&mut self, control: &ControlView<'_>, job: &JobView<'_>, entry: &TaskEntry) {
         use std::sync::atomic::Ordering::Relaxed;
         let Some(mut claimed) = self.next_chunk(job) else { return };
+        if let Some(now) = self.now {
+            now.enter(job);
+        }
+        // The seat may still say when an item of an earlier job began.
+        if self.seat.began.load(Relaxed) != 0 {
+            self.seat.began.store(0, Relaxed);
+        }
         let measure = job.header.measure != 0;
         let spilled = Rc::new(Cell::new(0));
         let mut encoder = Encoder::new(Box::new(Spill::counted(self.arena, job.id, spilled.clone())));
@@ -82,7 +92,7 @@ impl Worker<'_> {
             if mutant(mutants::COMMIT_FIRST) {
                 claim::commit(job, claimed, job.range(claimed.chunk).len());
             }
-            let end = self.run_chunk(job, entry, claimed, &mut encoder);
+            let end = self.run_chunk(control, job, entry, claimed, &mut encoder);
             let items = end.saturating_sub(claimed.start);
             if let Some(begun) = begun {
                 let took = begun.elapsed().as_nanos() as u64;
@@ -102,8 +112,11 @@ impl Worker<'_> {
             self.seat.items.store(self.seat.items.load(Relaxed) + items as u64, Relaxed);
             match self.next_chunk(job) {
                 Some(next) => claimed = next,
-                None => return,
+                None => break,
             }
+        }
+        if let Some(now) = self.now {
+            now.leave();
         }
     }
 
@@ -129,11 +142,20 @@ impl Worker<'_> {
     }
 
     /// Runs the items of a claimed chunk; returns the first that was not run, counted from the chunk's start.
-    fn run_chunk(&mut self, job: &JobView<'_>, entry: &TaskEntry, claimed: Claim, encoder: &mut Encoder) -> usize {
+    fn run_chunk(
+        &mut self,
+        control: &ControlView<'_>,
+        job: &JobView<'_>,
+        entry: &TaskEntry,
+        claimed: Claim,
+        encoder: &mut Encoder,
+    ) -> usize {
         let range = job.range(claimed.chunk);
-        let (arena, first) = (self.arena, range.start);
+        let (arena, seat, first) = (self.arena, self.seat, range.start);
         // The bits of this chunk's items; there are none where items are committed one by one.
         let skips = job.skips_of(range.clone());
+        // The item whose result is to be judged before the next one begins.
+        let unjudged = Cell::new(None);
         let mut fault = |item: usize, fault: TaskFault| {
             if matches!(fault, TaskFault::Panicked(_)) {
                 forget_panic();
@@ -147,6 +169,34 @@ impl Worker<'_> {
                 let _ = error;
                 std::process::abort();
             }
+            unjudged.set(None);
+            if job.header.most_failures != 0 {
+                count_failure(arena, control, job);
+            }
+        };
+        let judge = || {
+            if let Some(item) = unjudged.take()
+                // SAFETY: the item was run by this task and reported no fault, so its slot holds a result.
+                && unsafe { entry.failure(job.output(first + item)) }.is_some()
+            {
+                count_failure(arena, control, job);
+            }
+        };
+        let mut attend = |item: usize| {
+            use std::sync::atomic::Ordering::{Acquire, Release};
+            judge();
+            let attention = job.header.attention.load(Acquire);
+            if attention & attention::STOP != 0 {
+                return false;
+            }
+            if attention & attention::TIMED != 0 {
+                // Before the progress says that it runs: a run is named by the time at which it began.
+                seat.began.store(clock::monotonic_nanos(), Release);
+            }
+            if attention & attention::JUDGED != 0 {
+                unjudged.set(Some(item));
+            }
+            true
         };
         let by_chunk = matches!(entry.grain(), Grain::Chunk { .. });
         let mut context = RunCtx {
@@ -158,7 +208,8 @@ impl Worker<'_> {
             encoder,
             state: &mut self.state,
             fault: &mut fault,
-            stop: &job.header.stop,
+            attention: &job.header.attention,
+            attend: &mut attend,
             skips: &skips,
             caught: forget_panic,
         };
@@ -166,7 +217,20 @@ impl Worker<'_> {
         // states (checked in `attach`); the inputs were encoded by the same entry's task before publication; this process
         // holds the claim, so nobody else touches the outputs.
         unsafe { entry.run(&mut context) };
+        judge();
         // Less than all of them only if the job was cancelled meanwhile.
         Progress::of(self.seat.progress.load(std::sync::atomic::Ordering::Relaxed)).item
+    }
+}
+
+/// Counts a failed item of a batch that ends after some, and ends this job of it if they are too many. The pool's process ends the others.
+#[cold]
+fn count_failure(arena: &Arena, control: &ControlView<'_>, job: &JobView<'_>) {
+    use std::sync::atomic::Ordering::SeqCst;
+    let Some(batch) = layout::batch_at(arena, job.header.bell) else { return };
+    let failures = batch.failures.fetch_add(1, SeqCst) + 1;
+    if failures >= job.header.most_failures {
+        job.header.attention.fetch_or(attention::STOP, SeqCst);
+        bell::ring_word(&control.control.watch_bell);
     }
 }

@@ -6,12 +6,14 @@ use std::sync::atomic::Ordering::*;
 use std::time::{Duration, Instant};
 
 use super::claim::{self, Chunk};
+use super::errand::Errand;
 use super::estimate::Outlook;
 use super::job::{Bell, Job};
 use super::layout::{self, ControlView, Fault};
+use super::policy::Policy;
 use super::recycle::Rules;
 use super::run::Worker;
-use super::window::{self, Plan, Window};
+use super::window::{self, Window};
 use crate::arena::{Arena, Block, Owner};
 use crate::process::Death;
 use crate::task::{Home, Role, TaskEntry, TaskFault, TaskFn, TaskSource, WorkerState, param, plain, registry};
@@ -61,11 +63,12 @@ impl Table {
         let control = layout::new_control(arena, SEATS).expect("a control block");
         let (task, entry) = registry::entry_of::<F>(Role::Task).expect("the task is registered");
         let bell = Some(Bell::new(arena).expect("a bell"));
-        let plan = Plan { arena, task, entry, name: entry.name().into(), retries, bell };
+        let policy = Policy { retries, ..Policy::default() };
+        let errand = Arc::new(Errand::new(arena, (task, entry), policy, false, bell));
         // Known to be fast, so that one window takes all of them.
         let outlook =
             Outlook { chunk: Some(chunk), nanos: Some(1.0), remaining: (items, Some(items)), ..Outlook::SINGLE };
-        let built = window::build::<F, M, _>(&plan, &outlook, &mut (0..items as u64), Some(0)).expect("a job");
+        let built = window::build::<F, M, _>(&errand, &outlook, &mut (0..items as u64), Some(0)).expect("a job");
         let table = Table { control, window: built.window.expect("a job") };
         table.publish();
         table
@@ -103,6 +106,7 @@ impl Table {
             aside: false,
             permits: None,
             permitted: 0,
+            now: None,
         };
         while let Some((seq, job)) = control.oldest() {
             worker.work_on(&control, seq, job).expect("a job that makes sense");
@@ -135,7 +139,7 @@ impl Table {
         let Some(seat) = control.seats.iter().find(|seat| seat.owner.load(SeqCst) == owner.raw()) else { return };
         let status = ExitStatus::Signaled { signal: Signal::KILL, core_dumped: false };
         let death = Death::new(owner, 1, status);
-        if seat.job.load(SeqCst) == self.job().id().raw() && self.job().settle(seat, owner, &death) {
+        if seat.job.load(SeqCst) == self.job().id().raw() && self.job().settle(seat, owner, &death).more {
             self.publish();
         }
         seat.job.store(0, SeqCst);

@@ -17,6 +17,27 @@ use crate::sys::futex;
 /// Called once, when the job is done or never will be.
 pub(super) type OnDone = Box<dyn FnOnce() + Send>;
 
+/// What of a job somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// All of it is done.
+    Done,
+    /// This chunk is done.
+    Chunk(usize),
+    /// More chunks than these are done.
+    More(usize),
+}
+
+impl Until {
+    fn is_over(self, job: &Job) -> bool {
+        match self {
+            Until::Done => job.all_done(&mut 0),
+            Until::Chunk(chunk) => job.is_done(chunk),
+            Until::More(done) => job.done_chunks() > done,
+        }
+    }
+}
+
 /// The watched jobs of a pool.
 #[derive(Default)]
 pub(super) struct Watched(Mutex<List>);
@@ -32,6 +53,7 @@ struct List {
 
 struct Entry {
     job: Arc<Job>,
+    until: Until,
     on_done: OnDone,
     /// Whoever waits has gone away when this has.
     waiter: Option<Weak<dyn Send + Sync>>,
@@ -50,10 +72,16 @@ impl std::fmt::Debug for Watched {
 }
 
 impl Core {
-    /// Has `on_done` called when `job` is done, or never will be: on any thread, and at once if that is so now.
+    /// Has `on_done` called when `job` is as far as `until` says, or never will be: on any thread, and at once if that is so now.
     ///
     /// Unless `waiter` is gone by then, if one is given.
-    pub(super) fn watch(self: &Arc<Self>, job: &Arc<Job>, waiter: Option<Weak<dyn Send + Sync>>, on_done: OnDone) {
+    pub(super) fn watch(
+        self: &Arc<Self>,
+        job: &Arc<Job>,
+        until: Until,
+        waiter: Option<Weak<dyn Send + Sync>>,
+        on_done: OnDone,
+    ) {
         if !self.is_here() {
             return on_done();
         }
@@ -69,7 +97,7 @@ impl Core {
                 list.entries.retain(waits);
                 list.prune_at = 2 * list.entries.len() + 16;
             }
-            list.entries.push(Entry { job: job.clone(), on_done, waiter });
+            list.entries.push(Entry { job: job.clone(), until, on_done, waiter });
         }
         job.view().header.notify.store(self.estate.watch_bell(), SeqCst);
         self.look_at_watched();
@@ -90,8 +118,9 @@ impl Core {
                 let Some(core) = core.upgrade() else { return };
                 core.refill();
                 core.look_at_watched();
+                let next = core.look_at_clock();
                 drop(core);
-                futex::wait(bell, seen, None);
+                futex::wait(bell, seen, next);
             }
         };
         let started = std::thread::Builder::new().name("offspring-watch".into()).spawn(watch);
@@ -102,7 +131,7 @@ impl Core {
     /// Calls for the watched jobs that are done.
     pub(super) fn look_at_watched(&self) {
         let hopeless = self.is_hopeless();
-        let is_over = |entry: &mut Entry| hopeless || entry.job.all_done(&mut 0);
+        let is_over = |entry: &mut Entry| hopeless || entry.until.is_over(&entry.job);
         let done: Vec<Entry> = self.watched.lock().entries.extract_if(.., is_over).collect();
         done.into_iter().for_each(|entry| (entry.on_done)());
     }

@@ -4,58 +4,27 @@
 //! own entry states, and hands out a [`Window`] of that task's output type.
 #![allow(unsafe_code)]
 
+use std::any::Any;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::errand::Errand;
 use super::estimate::{Outlook, WINDOW_BYTES};
-use super::job::{Bell, Job, NewJob};
+use super::job::Job;
 use super::layout::{self, JobShape, JobView};
 use crate::ErrorKind;
-use crate::arena::{Arena, ArenaError};
-use crate::message::{self, DecodeError, Decoder, EncodeError, Encoder, Message};
+use crate::message::{self, DecodeError, Decoder, Encoder, Message};
 use crate::object::Spill;
-use crate::task::{Accept, TaskContext, TaskEntry, TaskError, TaskFn, TaskId};
+use crate::task::{Accept, TaskError, TaskFn};
 
 /// A lazy window is published unfilled when the caller's iterator takes longer than this.
 const PATIENCE: Duration = Duration::from_millis(1);
-
-/// What all windows of one batch share.
-#[derive(Debug, Clone)]
-pub(super) struct Plan {
-    pub(super) arena: &'static Arena,
-    pub(super) task: TaskId,
-    pub(super) entry: &'static TaskEntry,
-    pub(super) name: Arc<str>,
-    pub(super) retries: u32,
-    /// Shared by all windows; `None` for a single call, which gets a doorbell of its own.
-    pub(super) bell: Option<Arc<Bell>>,
-}
-
-impl Plan {
-    /// Bytes of the two slots of an item.
-    pub(super) fn stride(&self) -> usize {
-        self.entry.input().size + self.entry.output().size
-    }
-
-    /// What an error about item `item` of the batch says of where it belongs.
-    pub(super) fn context(&self, item: Option<usize>) -> TaskContext {
-        TaskContext { task: self.name.clone(), item }
-    }
-
-    /// The error for shared memory that was not to be had.
-    pub(super) fn no_memory(&self, item: Option<usize>, error: &ArenaError) -> TaskError {
-        TaskError::NotSendable { context: self.context(item), reason: error.to_string(), kind: error.kind() }
-    }
-
-    fn not_encoded(&self, item: Option<usize>, error: &EncodeError) -> TaskError {
-        TaskError::NotSendable { context: self.context(item), reason: error.to_string(), kind: error.kind() }
-    }
-}
 
 /// A job whose outputs have type `R`.
 #[derive(Debug)]
@@ -75,11 +44,28 @@ pub(super) struct Built<R> {
     pub(super) failed: Option<TaskError>,
     /// The input has no more items.
     pub(super) ended: bool,
+    /// The input panicked after them.
+    pub(super) panic: Option<Payload>,
+}
+
+/// What a panic was thrown with.
+pub(super) type Payload = Box<dyn Any + Send>;
+
+/// A count that is told wherever the counting ends, by a panic, too.
+struct Count<'a> {
+    so_far: usize,
+    told: &'a Cell<usize>,
+}
+
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        self.told.set(self.so_far);
+    }
 }
 
 /// Encodes the next items into a new job that is not yet published. `first` is the first item's index in the batch.
 pub(super) fn build<F, M, I>(
-    plan: &Plan,
+    errand: &Arc<Errand>,
     outlook: &Outlook,
     items: &mut I,
     first: Option<usize>,
@@ -90,49 +76,54 @@ where
     I::Item: Accept<M>,
 {
     let capacity = outlook.window();
-    let mut shape = JobShape::new((plan.task, plan.entry), capacity, outlook.chunk(capacity), outlook.chunk.is_none());
-    let bell = plan.bell.as_ref().map_or(0, |bell| bell.pos());
-    let mut block = layout::new_job(plan.arena, &shape, bell).map_err(|error| plan.no_memory(first, &error))?;
+    let task = (errand.task, errand.entry);
+    let mut shape = JobShape::new(task, capacity, outlook.chunk(capacity), outlook.chunk.is_none());
+    let arena = errand.arena;
+    let mut block =
+        layout::new_job(arena, &shape, &errand.terms(first)).map_err(|error| errand.no_memory(first, &error))?;
     let spilled = Rc::new(Cell::new(0));
-    let mut encoder = Encoder::new(Box::new(Spill::counted(plan.arena, block.id(), spilled.clone())));
+    let mut encoder = Encoder::new(Box::new(Spill::counted(arena, block.id(), spilled.clone())));
     let begun = outlook.lazy.then(Instant::now);
-    let (mut encoded, mut failed, mut ended) = (0, None, false);
-    {
+    let (encoded, mut failed, mut ended) = (Cell::new(0), None, false);
+    let mut encode = || {
         let slots = JobView::of(&block, &shape).inputs();
-        while encoded < capacity {
+        let mut count = Count { so_far: 0, told: &encoded };
+        while count.so_far < capacity {
             let Some(item) = items.next() else {
                 ended = true;
                 break;
             };
             // SAFETY: the job has `capacity` input slots of the layout that this task's entry states, in a block that nobody
             // else reads before it is published; whatever the encoder spills lies in children of that block.
-            if let Err(error) = unsafe { item.write(&mut encoder, slots.add(encoded * shape.input.size)) } {
-                failed = Some(plan.not_encoded(first.map(|first| first + encoded), &error));
+            if let Err(error) = unsafe { item.write(&mut encoder, slots.add(count.so_far * shape.input.size)) } {
+                failed = Some(errand.not_encoded(first.map(|first| first + count.so_far), &error));
                 break;
             }
-            encoded += 1;
+            count.so_far += 1;
             if spilled.get() >= WINDOW_BYTES {
                 break;
             }
             if let Some(begun) = begun
-                && (encoded < 16 || encoded % 16 == 0)
+                && (count.so_far < 16 || count.so_far.is_multiple_of(16))
                 && begun.elapsed() >= PATIENCE
             {
                 break;
             }
         }
-    }
+    };
+    // Unwind safety: the items before the panic are complete; the iterator is not asked again; the encoder is not used again.
+    let panic = catch_unwind(AssertUnwindSafe(&mut encode)).err();
+    let encoded = encoded.get();
     drop(encoder);
     JobView::of(&block, &shape).header.spilled.store(spilled.get() as u64, Relaxed);
     if encoded == 0 {
-        return Ok(Built { window: None, items: 0, failed, ended });
+        return Ok(Built { window: None, items: 0, failed, ended, panic });
     }
     if encoded < capacity {
         layout::shorten_job(&mut block, &mut shape, encoded, outlook.chunk(encoded));
     }
-    let (arena, name, bell) = (plan.arena, plan.name.clone(), plan.bell.clone());
-    let job = Job::new(NewJob { arena, block, shape, name, first, retries: plan.retries, bell });
-    Ok(Built { window: Some(Window { job, output: PhantomData }), items: encoded, failed, ended })
+    let job = Job::new(errand, block, shape, first);
+    Ok(Built { window: Some(Window { job, output: PhantomData }), items: encoded, failed, ended, panic })
 }
 
 impl<R> Window<R> {

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::*;
 use std::time::{Duration, Instant};
 
+use super::current;
 use super::hook::{self, Returns};
 use super::layout::{ControlView, Seat, orders, state};
 use super::recycle::Rules;
@@ -62,11 +63,12 @@ pub(crate) fn main(boot: BlockId) -> i32 {
     let Some(block) = arena.resolve(boot) else { return code::NO_POOL };
     // SAFETY: the pool's process started this one with the id of its control block, which it keeps until this process is
     // gone and audited.
-    let Some(control) = (unsafe { ControlView::new(block.ptr, block.capacity) }) else { return code::NO_POOL };
+    let control: Option<ControlView<'static>> = unsafe { ControlView::new(block.ptr, block.capacity) };
+    let Some(control) = control else { return code::NO_POOL };
     let me = arena::me();
     let Some(at) = sit_down(&control, me) else { return NO_SEAT };
     SEAT.store(at + 1, Relaxed);
-    let seat = &control.seats[at];
+    let seat: &'static Seat = &control.seats[at];
     seat.since.store(clock::coarse_nanos(), Relaxed);
     if control.control.rules.pin.load(Acquire) != 0 {
         limits::pin(at);
@@ -78,7 +80,8 @@ pub(crate) fn main(boot: BlockId) -> i32 {
     if let (Some(permits), Some(block)) = (permits, block) {
         permits::join(arena, permits, block);
     }
-    let mut worker = Worker { arena, me, seat, state, rules, leaving: false, aside: false, permits, permitted: 0 };
+    let now = Some(current::install(arena, seat));
+    let mut worker = Worker { arena, me, seat, state, rules, leaving: false, aside: false, permits, permitted: 0, now };
     install_panic_hook(crate::process::note_panic);
     let initializer = &control.control.initializer;
     if !hook::run(arena, initializer, seat, &mut worker.state, Returns::Checked) {

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use super::boot::{Boot, Role, StreamSource};
 use super::{build, current, exit, fatal, fork_server, note, task_child};
 use crate::arena::{self, Life, Slot};
-use crate::{Signal, sys, task};
+use crate::{Signal, pool, sys, task};
 
 /// A child that finds its parent gone. Nobody sees it.
 pub(crate) const EXIT_ORPHANED: i32 = 120;
@@ -225,8 +225,14 @@ fn set_up_signals(boot: &Boot) -> io::Result<()> {
     if boot.role == Role::Worker {
         // Ctrl-C reaches the whole foreground group, and is the root's to handle. Not ignored: commands would inherit that.
         sys::signal::set_action(Signal::INT, sys::signal::Action::Nothing)?;
+        // What a task is interrupted with that is to end; see `pool/cancel.rs`.
+        sys::signal::set_action(pool::INTERRUPT, sys::signal::Action::Interrupt)?;
     }
-    sys::signal::set_mask(sys::signal::Mask(boot.mask));
+    let mut mask = sys::signal::Mask(boot.mask);
+    if boot.role == Role::Worker {
+        mask.remove(pool::INTERRUPT);
+    }
+    sys::signal::set_mask(mask);
     Ok(())
 }
 

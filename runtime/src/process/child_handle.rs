@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::handle::{ChildHandle, Death, Note};
+use super::handle::{ChildHandle, Death};
 use super::task_block::{Outcome, TaskBlock};
 use super::wait_any::{Bell, Waitable, sealed};
 use crate::arena::Block;
@@ -241,7 +241,7 @@ impl<R: Message> Child<R> {
                     TaskError::NotSendable { context, reason, kind }
                 })
             }
-            Outcome::Fault(fault) if !has_crashed(death.status) => Err(fault.into_error(context, death.pid)),
+            Outcome::Fault(fault) if !has_crashed(death.status) => Err(fault.into_error(context, death.pid, 1)),
             _ => Err(why_there_is_no_value(context, death)),
         }
     }
@@ -256,19 +256,7 @@ fn why_there_is_no_value(context: TaskContext, death: Death) -> TaskError {
     if let Some(reason) = death.start_failure() {
         return TaskError::NoWorker { context, reason, kind: ErrorKind::Spawn };
     }
-    match death.note {
-        Some(Note::Panic(panic)) => TaskError::Panicked {
-            context,
-            message: panic.message,
-            location: panic.location,
-            worker: death.pid,
-            backtrace: panic.backtrace,
-        },
-        note => {
-            let note = note.map(|note| note.to_string());
-            TaskError::WorkerDied { context, status: death.status, worker: death.pid, tries: 1, note }
-        }
-    }
+    death.as_error(context, 1)
 }
 
 impl<R> sealed::Sealed for Child<R> {

@@ -13,7 +13,7 @@ use crate::process::wait_any::{Bell, Rope};
 use crate::status::Usage;
 use crate::sync::permits;
 use crate::sys::pidfd;
-use crate::task::PanicRecord;
+use crate::task::{PanicRecord, TaskContext, TaskError};
 use crate::{ExitStatus, Signal};
 
 /// What a dead child left to say.
@@ -55,6 +55,31 @@ impl Death {
     /// An end of which no more than this is known.
     pub(crate) fn new(owner: Owner, pid: u32, status: ExitStatus) -> Death {
         Death { owner, pid, status, note: None, began: true, usage: None, oom_killed: None, stderr: None }
+    }
+
+    /// The error of a task that it was running, for the time that `tries` says.
+    pub(crate) fn as_error(&self, context: TaskContext, tries: u32) -> TaskError {
+        match &self.note {
+            // Where panics abort, the panic was the end of the process, and the note it left is all there is.
+            Some(Note::Panic(panic)) => TaskError::Panicked {
+                context,
+                message: panic.message.clone(),
+                location: panic.location.clone(),
+                worker: self.pid,
+                tries,
+                backtrace: panic.backtrace.clone(),
+            },
+            note => TaskError::WorkerDied {
+                context,
+                status: self.status,
+                worker: self.pid,
+                tries,
+                note: note.as_ref().map(ToString::to_string),
+                oom_killed: self.oom_killed,
+                usage: self.usage.map(Box::new),
+                stderr: self.stderr.clone(),
+            },
+        }
     }
 
     /// Why it never began its work, where that is not for the reasons that can end any process.
@@ -198,20 +223,27 @@ impl ChildHandle {
         self.signal(Signal::KILL)
     }
 
-    /// Stops the process, and kills it if `still` says so then; else lets it go on. Waits until it has stopped.
-    pub(crate) fn kill_if(&self, still: impl FnOnce() -> bool) -> io::Result<()> {
+    /// Stops the process, and kills it if `still` says so then; else lets it go on. Waits until it has stopped. `true` if it was killed.
+    pub(crate) fn kill_if(&self, still: impl FnOnce() -> bool) -> io::Result<bool> {
+        self.signal_if(Signal::KILL, still)
+    }
+
+    /// Stops the process, sends it `signal` if `still` says so then, and lets it go on. Waits until it has stopped. `true` if it was sent.
+    pub(crate) fn signal_if(&self, signal: Signal, still: impl FnOnce() -> bool) -> io::Result<bool> {
         self.check()?;
-        let Some(state) = self.state() else { return Ok(()) };
-        match &*state {
-            State::Running { pidfd, .. } => {
-                pidfd::signal(pidfd.as_fd(), Signal::STOP)?;
-                pidfd::await_stop(pidfd.as_fd())?;
-                let verdict = if still() { Signal::KILL } else { Signal::CONT };
-                self.killed.fetch_or(verdict == Signal::KILL, Ordering::Relaxed);
-                pidfd::signal(pidfd.as_fd(), verdict)
-            }
-            State::Ended(_) => Ok(()),
+        let Some(state) = self.state() else { return Ok(false) };
+        let State::Running { pidfd, .. } = &*state else { return Ok(false) };
+        pidfd::signal(pidfd.as_fd(), Signal::STOP)?;
+        pidfd::await_stop(pidfd.as_fd())?;
+        let still = still();
+        if still {
+            self.killed.fetch_or(signal == Signal::KILL, Ordering::Relaxed);
+            pidfd::signal(pidfd.as_fd(), signal)?;
         }
+        if !still || signal != Signal::KILL {
+            pidfd::signal(pidfd.as_fd(), Signal::CONT)?;
+        }
+        Ok(still)
     }
 
     /// Rings `bell` at its end, or now.

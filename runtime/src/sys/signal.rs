@@ -13,6 +13,11 @@ use crate::Signal;
 pub(crate) struct Mask(pub(crate) u64);
 
 impl Mask {
+    /// Takes a signal out of the set.
+    pub(crate) fn remove(&mut self, signal: Signal) {
+        self.0 &= !(1 << (signal.as_raw() - 1));
+    }
+
     fn from_set(set: &libc::sigset_t) -> Mask {
         // SAFETY: `set` is a valid set; numbers that Linux does not have give an error value, which is not 1.
         Mask((1..=64).filter(|&n| unsafe { libc::sigismember(set, n) } == 1).fold(0, |mask, n| mask | 1 << (n - 1)))
@@ -77,6 +82,8 @@ pub(crate) enum Action {
     Ignore,
     /// A handler that does nothing: unlike `Ignore` it is not inherited by commands, and system calls go on.
     Nothing,
+    /// A handler that does nothing, and lets blocking system calls fail with `EINTR`.
+    Interrupt,
     /// A handler that runs on the alternate stack and may touch nothing but async-signal-safe things.
     Handler(extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void)),
 }
@@ -92,6 +99,7 @@ pub(crate) fn set_action(signal: Signal, action: Action) -> io::Result<()> {
             Action::Default => (libc::SIG_DFL, 0),
             Action::Ignore => (libc::SIG_IGN, 0),
             Action::Nothing => (nothing as extern "C" fn(libc::c_int) as libc::sighandler_t, libc::SA_RESTART),
+            Action::Interrupt => (nothing as extern "C" fn(libc::c_int) as libc::sighandler_t, 0),
             Action::Handler(f) => (f as libc::sighandler_t, libc::SA_SIGINFO | libc::SA_ONSTACK),
         };
         libc::sigaction(signal.as_raw(), &new, std::ptr::null_mut())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::process::Usage;
 use crate::{ErrorKind, ExitStatus};
 
 /// Which run of which task a failure belongs to.
@@ -61,11 +62,13 @@ pub enum TaskError {
         location: String,
         /// The process that ran it.
         worker: u32,
+        /// How often the task was begun, this time included: more than once where workers had died with it.
+        tries: u32,
         /// The backtrace, when `RUST_BACKTRACE` asks for one.
         backtrace: Option<String>,
     },
     /// The process that ran the task ended before it gave a value: it was killed, it crashed or it called `exit`.
-    #[error("{context}: its process {worker} ended ({status}{}), tries: {tries}", note.as_deref().map(|note| format!(": {note}")).unwrap_or_default())]
+    #[error("{context}: its process {worker} ended ({status}{}), tries: {tries}{}", because(*oom_killed, note.as_deref()), last_words(stderr.as_deref()))]
     WorkerDied {
         /// Which task and item.
         context: TaskContext,
@@ -77,6 +80,12 @@ pub enum TaskError {
         tries: u32,
         /// What the process could still say of a fatal signal, such as a stack overflow.
         note: Option<String>,
+        /// Did the kernel kill it because memory ran out? `None`: nothing tells.
+        oom_killed: Option<bool>,
+        /// What the process had used; `None` where somebody else took its exit status.
+        usage: Option<Box<Usage>>,
+        /// The last that it wrote to its standard error, where that was asked for.
+        stderr: Option<String>,
     },
     /// The task ran longer than its limit and was ended.
     #[error("{context} ran longer than {limit:?} and was ended")]
@@ -85,12 +94,35 @@ pub enum TaskError {
         context: TaskContext,
         /// The limit.
         limit: Duration,
+        /// The process that ran it.
+        worker: u32,
+        /// How often the task was begun, this time included.
+        tries: u32,
     },
     /// The task was cancelled before it gave a value.
     #[error("{context} was cancelled")]
     Cancelled {
         /// Which task and item.
         context: TaskContext,
+    },
+    /// The task was not begun, as too many others of its batch had failed; see [`OnError`](crate::OnError).
+    #[error("{context} was not run: {failures} {} of the batch had failed", if *failures == 1 { "item" } else { "items" })]
+    Stopped {
+        /// Which task and item.
+        context: TaskContext,
+        /// How many.
+        failures: usize,
+    },
+    /// The task was given up, as worker after worker had died of its batch; see
+    /// [`PoolBuilder::crash_limit`](crate::PoolBuilder::crash_limit).
+    #[error("{context} was given up: {deaths} workers in a row had died of its batch; the last one: {last}")]
+    CrashLimit {
+        /// Which task and item.
+        context: TaskContext,
+        /// How many.
+        deaths: u32,
+        /// How the last one ended.
+        last: String,
     },
     /// The input or the output could not be made into a message, or not be read back.
     #[error("{context}: {reason}")]
@@ -151,9 +183,9 @@ impl TaskError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             TaskError::Panicked { .. } => ErrorKind::Panicked,
-            TaskError::WorkerDied { .. } => ErrorKind::WorkerDied,
+            TaskError::WorkerDied { .. } | TaskError::CrashLimit { .. } => ErrorKind::WorkerDied,
             TaskError::TimedOut { .. } | TaskError::Timeout { .. } => ErrorKind::Timeout,
-            TaskError::Cancelled { .. } => ErrorKind::Cancelled,
+            TaskError::Cancelled { .. } | TaskError::Stopped { .. } => ErrorKind::Cancelled,
             TaskError::NotSendable { kind, .. }
             | TaskError::NoWorker { kind, .. }
             | TaskError::NoState { kind, .. } => *kind,
@@ -168,6 +200,8 @@ impl TaskError {
             | TaskError::WorkerDied { context, .. }
             | TaskError::TimedOut { context, .. }
             | TaskError::Cancelled { context }
+            | TaskError::Stopped { context, .. }
+            | TaskError::CrashLimit { context, .. }
             | TaskError::NotSendable { context, .. }
             | TaskError::PoolClosed { context }
             | TaskError::NoWorker { context, .. }
@@ -196,6 +230,8 @@ impl TaskError {
             | TaskError::WorkerDied { context, .. }
             | TaskError::TimedOut { context, .. }
             | TaskError::Cancelled { context }
+            | TaskError::Stopped { context, .. }
+            | TaskError::CrashLimit { context, .. }
             | TaskError::NotSendable { context, .. }
             | TaskError::PoolClosed { context }
             | TaskError::NoWorker { context, .. }
@@ -233,6 +269,16 @@ impl TaskError {
     /// Was the task cancelled?
     pub fn is_cancelled(&self) -> bool {
         matches!(self, TaskError::Cancelled { .. })
+    }
+
+    /// Was the task not begun, as too many others of its batch had failed?
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, TaskError::Stopped { .. })
+    }
+
+    /// Was the task given up, as worker after worker had died of its batch?
+    pub fn is_crash_limit(&self) -> bool {
+        matches!(self, TaskError::CrashLimit { .. })
     }
 
     /// Could the input or the output not be made into a message, or not be read back?
@@ -281,18 +327,46 @@ impl TaskError {
         }
     }
 
-    /// The process that ran the task, where it panicked or the process ended.
+    /// The process that ran the task, where it panicked, ran too long or the process ended.
     pub fn worker(&self) -> Option<u32> {
         match self {
-            TaskError::Panicked { worker, .. } | TaskError::WorkerDied { worker, .. } => Some(*worker),
+            TaskError::Panicked { worker, .. }
+            | TaskError::TimedOut { worker, .. }
+            | TaskError::WorkerDied { worker, .. } => Some(*worker),
             _ => None,
         }
     }
 
-    /// How often the task was tried, where its process ended each time.
+    /// How often the task was begun, where it panicked, ran too long or its process ended.
     pub fn tries(&self) -> Option<u32> {
         match self {
-            TaskError::WorkerDied { tries, .. } => Some(*tries),
+            TaskError::Panicked { tries, .. }
+            | TaskError::TimedOut { tries, .. }
+            | TaskError::WorkerDied { tries, .. } => Some(*tries),
+            _ => None,
+        }
+    }
+
+    /// Did the kernel kill the task's process because memory ran out? `None` where that is not known, or is not what happened.
+    pub fn oom_killed(&self) -> Option<bool> {
+        match self {
+            TaskError::WorkerDied { oom_killed, .. } => *oom_killed,
+            _ => None,
+        }
+    }
+
+    /// What the task's process had used when it ended, where that is the reason and the kernel told.
+    pub fn usage(&self) -> Option<Usage> {
+        match self {
+            TaskError::WorkerDied { usage, .. } => usage.as_deref().copied(),
+            _ => None,
+        }
+    }
+
+    /// The last that the task's process wrote to its standard error, where its end is the reason and that was kept.
+    pub fn stderr(&self) -> Option<&str> {
+        match self {
+            TaskError::WorkerDied { stderr, .. } => stderr.as_deref(),
             _ => None,
         }
     }
@@ -306,6 +380,23 @@ impl TaskError {
     }
 }
 
+/// The causes in [`TaskError::WorkerDied`]'s text.
+fn because(oom_killed: Option<bool>, note: Option<&str>) -> String {
+    let memory = if oom_killed == Some(true) { ": memory ran out" } else { "" };
+    match note {
+        Some(note) => format!("{memory}: {note}"),
+        None => memory.to_owned(),
+    }
+}
+
+/// The end of that text: the last lines.
+fn last_words(stderr: Option<&str>) -> String {
+    match stderr.map(str::trim).filter(|text| !text.is_empty()) {
+        Some(text) => format!("; its last words:\n{text}"),
+        None => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,11 +407,25 @@ mod tests {
         let (reason, kind, wait) = (|| "why".to_owned(), ErrorKind::InvalidInput, Duration::ZERO);
         let status = ExitStatus::Exited(3);
         let (message, location) = ("m".to_owned(), "l".to_owned());
+        let died = TaskError::WorkerDied {
+            context: context.clone(),
+            status,
+            worker: 8,
+            tries: 2,
+            note: Some("a note".to_owned()),
+            oom_killed: Some(true),
+            usage: None,
+            stderr: Some("a line\n".to_owned()),
+        };
+        let text = died.to_string();
+        assert!(text.ends_with("memory ran out: a note), tries: 2; its last words:\na line"), "{text}");
         let errors = [
-            TaskError::Panicked { context: context.clone(), message, location, worker: 7, backtrace: None },
-            TaskError::WorkerDied { context: context.clone(), status, worker: 8, tries: 2, note: None },
-            TaskError::TimedOut { context: context.clone(), limit: wait },
+            TaskError::Panicked { context: context.clone(), message, location, worker: 7, tries: 3, backtrace: None },
+            died,
+            TaskError::TimedOut { context: context.clone(), limit: wait, worker: 9, tries: 1 },
             TaskError::Cancelled { context: context.clone() },
+            TaskError::Stopped { context: context.clone(), failures: 1 },
+            TaskError::CrashLimit { context: context.clone(), deaths: 4, last: "m".to_owned() },
             TaskError::NotSendable { context: context.clone(), reason: reason(), kind },
             TaskError::PoolClosed { context: context.clone() },
             TaskError::NoWorker { context: context.clone(), reason: reason(), kind },
@@ -328,11 +433,13 @@ mod tests {
             TaskError::Timeout { context: context.clone(), waited: wait },
             TaskError::Taken { context },
         ];
-        let predicates: [fn(&TaskError) -> bool; 10] = [
+        let predicates: [fn(&TaskError) -> bool; 12] = [
             TaskError::is_panicked,
             TaskError::is_worker_died,
             TaskError::is_timed_out,
             TaskError::is_cancelled,
+            TaskError::is_stopped,
+            TaskError::is_crash_limit,
             TaskError::is_not_sendable,
             TaskError::is_pool_closed,
             TaskError::is_no_worker,
@@ -348,8 +455,8 @@ mod tests {
         let facts = |error: &TaskError| {
             (error.message().is_some(), error.location().is_some(), error.worker(), error.tries(), error.exit_status())
         };
-        assert_eq!(facts(&errors[0]), (true, true, Some(7), None, None));
+        assert_eq!(facts(&errors[0]), (true, true, Some(7), Some(3), None));
         assert_eq!(facts(&errors[1]), (false, false, Some(8), Some(2), Some(status)));
-        assert_eq!(facts(&errors[2]), (false, false, None, None, None));
+        assert_eq!(facts(&errors[2]), (false, false, Some(9), Some(1), None));
     }
 }

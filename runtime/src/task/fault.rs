@@ -64,10 +64,10 @@ kinds!(Panicked Failed WorkerDied Timeout Cancelled NotSendable Closed Full Empt
 
 impl TaskFault {
     /// The fault as the error of an item.
-    pub fn into_error(self, context: TaskContext, worker: u32) -> TaskError {
+    pub fn into_error(self, context: TaskContext, worker: u32, tries: u32) -> TaskError {
         match self {
             TaskFault::Panicked(PanicRecord { message, location, backtrace }) => {
-                TaskError::Panicked { context, message, location, worker, backtrace }
+                TaskError::Panicked { context, message, location, worker, tries, backtrace }
             }
             TaskFault::NotSendable { reason, kind } => TaskError::NotSendable { context, reason, kind },
             TaskFault::NoState { reason, kind } => TaskError::NoState { context, reason, kind },
@@ -159,7 +159,7 @@ mod tests {
                 let back = TaskFault::decode(&fault.encode());
                 assert_eq!(back, fault);
                 let context = TaskContext { task: "task".into(), item: None };
-                assert_eq!(back.into_error(context, 1).kind(), kind);
+                assert_eq!(back.into_error(context, 1, 1).kind(), kind);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Tasks: their registry, how they are called, and why one may have no value.
 mod accept;
+mod current;
 mod entry;
 mod error;
 mod failure;
@@ -17,6 +18,9 @@ mod state;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+
+pub use current::{Cancelled, CurrentTask, cancelled, check_cancelled, current, sleep};
+pub(crate) use current::{Runner, install as install_runner, within};
 
 pub use accept::{Accept, Feed};
 pub use entry::{Grain, Role, TaskCall, TaskEntry, TaskSource};

@@ -54,8 +54,10 @@ pub struct RunCtx<'a> {
     pub state: &'a mut WorkerState,
     /// Told of each item without a result; its output slot means nothing then.
     pub fault: &'a mut dyn FnMut(usize, TaskFault),
-    /// Not 0: end after the current item.
-    pub stop: &'a AtomicU32,
+    /// Not 0: `attend` is to be asked before each item.
+    pub attention: &'a AtomicU32,
+    /// Told of an item that is about to begin, if `attention` asks for it; `false`: end before it.
+    pub attend: &'a mut dyn FnMut(usize) -> bool,
     /// Bit `i % 64` of word `i / 64` set: leave item `i` out. For programs that are committed by the chunk; may be shorter.
     pub skips: &'a [AtomicU64],
     /// Called by such programs after each panic of a task that they caught.
@@ -94,17 +96,19 @@ unsafe fn pass<A, R: Message>(
     mut call: impl FnMut(*const A, &mut Decoder) -> Result<R, DecodeError>,
 ) -> Pass {
     let (inputs, outputs) = (cx.inputs.cast::<A>(), cx.outputs.cast::<R::Archived>());
-    let (hi, progress, stop) = (cx.hi, cx.progress, cx.stop);
-    let (encoder, fault) = (&mut *cx.encoder, &mut *cx.fault);
+    let (hi, progress, attention) = (cx.hi, cx.progress, cx.attention);
+    let (encoder, fault, attend) = (&mut *cx.encoder, &mut *cx.fault, &mut *cx.attend);
     // One frame for the whole pass, not one per item: `progress` says which item panicked.
     let result = panic::catch(|| {
         // Copies, as every store of an item might change what is captured by reference, for all the compiler knows.
-        let (inputs, outputs, progress, stop) = (inputs, outputs, progress, stop);
+        let (inputs, outputs, progress, attention) = (inputs, outputs, progress, attention);
         for item in from..hi {
-            if stop.load(Relaxed) != 0 {
+            if attention.load(Relaxed) != 0 {
                 // Whoever sees what this leads to sees why.
                 fence(Acquire);
-                return Pass::Stopped(item);
+                if !attend(item) {
+                    return Pass::Stopped(item);
+                }
             }
             progress.store((item as u64) << 1 | 1, Release);
             // SAFETY: `lo <= item < hi`, for which the caller vouches.
@@ -136,13 +140,15 @@ struct RunCtxParts<'a, 'b> {
     progress: &'a AtomicU64,
     encoder: &'b mut Encoder,
     fault: &'b mut dyn FnMut(usize, TaskFault),
-    stop: &'a AtomicU32,
+    attention: &'a AtomicU32,
+    attend: &'b mut dyn FnMut(usize) -> bool,
 }
 
 impl<'a> RunCtx<'a> {
     fn split(&mut self) -> (RunCtxParts<'a, '_>, &mut WorkerState) {
-        let RunCtx { inputs, outputs, hi, progress, stop, .. } = *self;
-        (RunCtxParts { inputs, outputs, hi, progress, encoder: self.encoder, fault: self.fault, stop }, self.state)
+        let RunCtx { inputs, outputs, hi, progress, attention, .. } = *self;
+        let (encoder, fault, attend) = (&mut *self.encoder, &mut *self.fault, &mut *self.attend);
+        (RunCtxParts { inputs, outputs, hi, progress, encoder, fault, attention, attend }, self.state)
     }
 }
 

@@ -138,7 +138,8 @@ impl Maker {
             encoder: &mut encoder,
             state: &mut state,
             fault: &mut |_, why| fault = Some(why),
-            stop: &AtomicU32::new(0),
+            attention: &AtomicU32::new(0),
+            attend: &mut |_| true,
             skips: &[],
             caught: || (),
         };

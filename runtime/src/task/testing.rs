@@ -90,7 +90,8 @@ impl Bench {
             encoder: &mut self.encoder,
             state: &mut WorkerState::none(Home::default()),
             fault: &mut |_, _: TaskFault| faults += 1,
-            stop: &self.stop,
+            attention: &self.stop,
+            attend: &mut |_| false,
         };
         // SAFETY: `encode` wrote all inputs; the slots have the task's layouts; all is on the heap.
         unsafe { self.entry.run(&mut cx) };

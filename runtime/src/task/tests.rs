@@ -61,7 +61,8 @@ fn run<F: TaskFn<M>, M, A: Accept<M>>(
         encoder: &mut encoder,
         state,
         fault: &mut |item, fault| faults.push((item, fault)),
-        stop,
+        attention: stop,
+        attend: &mut |_| false,
     };
     // SAFETY: all inputs were written, the outputs are zeroed memory of the task's layout.
     unsafe { entry.run(&mut cx) };

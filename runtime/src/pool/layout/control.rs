@@ -114,6 +114,13 @@ pub(in crate::pool) struct Seat {
     pub(in crate::pool) anchor: AtomicU64,
     /// The block of such a result, or 0: the worker has adopted it into the anchor before.
     pub(in crate::pool) result: AtomicU64,
+    /// The word of the chunk when it was claimed: how often its first item was tried before.
+    pub(in crate::pool) claimed_from: AtomicU64,
+    /// Nanoseconds of the monotonic clock when the current item began, where items are timed; else 0. Names that run of the item, as no
+    /// two of a seat begin at once.
+    pub(in crate::pool) began: AtomicU64,
+    /// The run that is to end, by its `began`, or 0. Written by the pool's process.
+    pub(in crate::pool) interrupt: AtomicU64,
 }
 
 const _: () = {

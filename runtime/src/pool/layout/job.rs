@@ -29,12 +29,22 @@ pub(in crate::pool) struct JobHeader {
     pub(in crate::pool) skips_at: u64,
     /// Where the caller's doorbell lies in the arena: in this header, or in a block that all jobs of a batch share.
     pub(in crate::pool) bell: u64,
+    /// Where this header lies in the arena.
+    pub(in crate::pool) here: u64,
+    /// The first item's index in the batch; [`NO_INDEX`] for a single call.
+    pub(in crate::pool) first: u64,
+    /// Nanoseconds that an item may run; 0: as long as it likes.
+    pub(in crate::pool) limit: u64,
+    /// Where the level of the batch's cancel token lies in the arena, or 0.
+    pub(in crate::pool) token: u64,
+    /// So many failed items end the batch; 0: no number does.
+    pub(in crate::pool) most_failures: u64,
     /// The next chunk to try. A hint: the chunk's word decides.
     pub(in crate::pool) cursor: Line<AtomicU64>,
     /// What the caller waits for; see [`want`].
     pub(in crate::pool) want: Line<AtomicU64>,
-    /// Nonzero: stop after the current item, nobody wants the rest.
-    pub(in crate::pool) stop: AtomicU32,
+    /// What a worker has to see to before each item; see [`attention`].
+    pub(in crate::pool) attention: AtomicU32,
     /// Position of a second bell to ring after each chunk, or 0; see `watch.rs`.
     pub(in crate::pool) notify: AtomicU64,
     /// Workers inside; only says when a caller is worth waking.
@@ -48,6 +58,19 @@ pub(in crate::pool) struct JobHeader {
     pub(in crate::pool) spilled: AtomicU64,
     /// A doorbell for jobs that have no batch.
     pub(in crate::pool) own_bell: AtomicU32,
+}
+
+/// Value of [`JobHeader::first`] for a call that belongs to no batch.
+pub(in crate::pool) const NO_INDEX: u64 = u64::MAX;
+
+/// Bits of [`JobHeader::attention`]. As long as there is none, an item costs one load of this word.
+pub(in crate::pool) mod attention {
+    /// End before the next item: nobody wants it. The one that runs is asked to end.
+    pub(in crate::pool) const STOP: u32 = 1;
+    /// The seat says since when each item runs.
+    pub(in crate::pool) const TIMED: u32 = 2;
+    /// Results that are an `Err` are counted.
+    pub(in crate::pool) const JUDGED: u32 = 4;
 }
 
 /// Values of [`JobHeader::want`]; anything else is a chunk's index plus 1.
@@ -142,8 +165,20 @@ impl JobShape {
     }
 }
 
-/// Allocates a job block whose chunks are all free. `bell` is the position of the caller's doorbell, or 0 for the job's own.
-pub(in crate::pool) fn new_job(arena: &'static Arena, shape: &JobShape, bell: u64) -> Result<Block, ArenaError> {
+/// What a job's header says beside its shape.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::pool) struct JobTerms {
+    /// Position of the caller's doorbell, or 0 for the job's own.
+    pub(in crate::pool) bell: u64,
+    pub(in crate::pool) first: u64,
+    pub(in crate::pool) limit: u64,
+    pub(in crate::pool) token: u64,
+    pub(in crate::pool) most_failures: u64,
+    pub(in crate::pool) attention: u32,
+}
+
+/// Allocates a job block whose chunks are all free.
+pub(in crate::pool) fn new_job(arena: &'static Arena, shape: &JobShape, terms: &JobTerms) -> Result<Block, ArenaError> {
     let Some((inputs_at, outputs_at, size)) = shape.offsets() else {
         return arena.alloc(usize::MAX);
     };
@@ -163,10 +198,15 @@ pub(in crate::pool) fn new_job(arena: &'static Arena, shape: &JobShape, bell: u6
         outputs: shape.output_slots() as u64,
         skips: shape.skips() as u64,
         skips_at: (size_of::<JobHeader>() + shape.words * 8) as u64,
-        bell: if bell == 0 { own_bell } else { bell },
+        bell: if terms.bell == 0 { own_bell } else { terms.bell },
+        here: block.pos(),
+        first: terms.first,
+        limit: terms.limit,
+        token: terms.token,
+        most_failures: terms.most_failures,
         cursor: Line::default(),
         want: Line::default(),
-        stop: AtomicU32::new(0),
+        attention: AtomicU32::new(terms.attention),
         notify: AtomicU64::new(0),
         inside: AtomicU32::new(0),
         busy: AtomicU64::new(0),
@@ -195,6 +235,11 @@ pub(in crate::pool) fn shorten_job(block: &mut Block, shape: &mut JobShape, item
     header.items = shape.items as u64;
     header.chunk = shape.chunk as u64;
     header.chunks = shape.chunks() as u64;
+}
+
+/// Where the word [`JobHeader::attention`] lies of the job whose header lies at `here`.
+pub(in crate::pool) fn attention_of(here: u64) -> u64 {
+    here + std::mem::offset_of!(JobHeader, attention) as u64
 }
 
 impl<'a> JobView<'a> {
@@ -274,6 +319,11 @@ impl<'a> JobView<'a> {
                 output_slots: header.outputs as usize,
             })
         }
+    }
+
+    /// Items of a chunk.
+    pub(in crate::pool) fn chunk(&self) -> usize {
+        self.chunk
     }
 
     /// How many items the job has.

@@ -27,15 +27,15 @@ mod fault;
 mod job;
 
 use std::mem::size_of;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 pub(super) use control::{
     Control, ControlView, HookWords, MAX_SEATS, RING, Seat, control_of, new_control, orders, state,
 };
 pub(super) use fault::{Fault, faults, push_fault};
-pub(super) use job::{JobShape, JobView, new_job, shorten_job, want};
+pub(super) use job::{JobShape, JobTerms, JobView, NO_INDEX, attention, attention_of, new_job, shorten_job, want};
 
-use crate::arena::{Arena, Block};
+use crate::arena::{Arena, ArenaError, Block};
 
 /// A value on cache lines of its own.
 #[repr(C, align(64))]
@@ -50,8 +50,33 @@ pub(super) fn word_at(arena: &Arena, pos: u64) -> Option<&AtomicU32> {
     at.cast::<AtomicU32>().is_aligned().then(|| unsafe { at.cast::<AtomicU32>().as_ref() })
 }
 
-/// The first word of a block that is used as a doorbell.
-pub(super) fn bell_of(block: &Block) -> &AtomicU32 {
-    // SAFETY: blocks are aligned, not empty and live as long as their handle; an atomic is valid for any bytes.
-    unsafe { &*block.as_ptr().cast::<AtomicU32>() }
+/// What the jobs of one batch share: a block of its own.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub(super) struct BatchBlock {
+    /// The caller's doorbell.
+    pub(super) bell: AtomicU32,
+    /// Failed items that workers have counted. A worker that is killed may have counted one less.
+    pub(super) failures: AtomicU64,
+}
+
+/// Allocates what the jobs of one batch share.
+pub(super) fn new_batch(arena: &'static Arena) -> Result<Block, ArenaError> {
+    arena.alloc_zeroed(size_of::<BatchBlock>())
+}
+
+/// What a block made by [`new_batch`] holds.
+pub(super) fn batch_of(block: &Block) -> &BatchBlock {
+    assert!(block.capacity() >= size_of::<BatchBlock>());
+    // SAFETY: blocks are aligned to 64 bytes and live as long as their handle; this one is large enough (just checked), and atomics are
+    // valid for any bytes.
+    unsafe { &*block.as_ptr().cast::<BatchBlock>() }
+}
+
+/// What the jobs of the batch share whose doorbell lies at `pos`.
+pub(super) fn batch_at(arena: &Arena, pos: u64) -> Option<&BatchBlock> {
+    let at = arena.at(pos, size_of::<BatchBlock>())?.cast::<BatchBlock>();
+    // SAFETY: inside the mapping and aligned (just checked), which is never unmapped while the arena lives; atomics are valid for any
+    // bytes.
+    at.is_aligned().then(|| unsafe { at.as_ref() })
 }

@@ -1,0 +1,332 @@
+//! Ending work that may have begun: tokens, and what a pool does at each level.
+//!
+//! A token is an object in shared memory with one word, its level, which only ever rises. Workers read it where their job's header says, so
+//! a cooperative cancellation needs nobody else. What has not begun, and what is to be interrupted or killed, is the pool's process's to
+//! see to: it watches the token, as a process of the family (see `object/watch.rs`), with one thread for all its tokens, which exists while
+//! a batch with a token is under way.
+//!
+//! A process killed between the store of the level and the ring leaves pools that have not heard: the audit of its reference to the token
+//! rings for it.
+#![allow(unsafe_code)]
+
+use std::sync::atomic::{AtomicU32, Ordering::*};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use super::bell;
+use super::core::Core;
+use super::errand::{Ending, Errand};
+use super::job::Job;
+use super::policy::CancelLevel;
+use crate::arena::{self, ArenaError, Owner};
+use crate::object::{Doomed, Handle, Kind, Locked, Object, Role, message_by_handle};
+use crate::sys::futex;
+use crate::task::TaskError;
+use crate::{ErrorKind, Signal};
+
+/// The kind of a token.
+#[derive(Debug)]
+pub(crate) struct TokenKind;
+
+/// A token's words.
+#[repr(C)]
+pub(crate) struct Shared {
+    /// See [`CancelLevel::to_raw`]. Only rises. A futex word.
+    level: AtomicU32,
+    /// Where this lies in the arena, as two halves. Written before anybody else knows the token.
+    pos: [AtomicU32; 2],
+}
+
+// SAFETY: atomics; the code is this kind's alone.
+unsafe impl Kind for TokenKind {
+    const CODE: u32 = 70;
+    const NAME: &'static str = "a cancel token";
+    type Shared = Shared;
+
+    /// Nothing of a token belongs to a process; watchers are rung after this.
+    fn recover(_: &Locked<'_, Self>, _: Owner) -> Result<(), ArenaError> {
+        Ok(())
+    }
+
+    fn destroy(_: &Doomed<'_, Self>) -> Result<(), ArenaError> {
+        Ok(())
+    }
+
+    fn wake(object: &Object<'_, Self>) {
+        futex::wake_all(&object.shared().level);
+    }
+}
+
+/// Ends work from anywhere: whoever holds a clone of it, in whichever process of the program, can cancel all that was begun with it.
+///
+/// Its clones are all the same token. It is a message: it can be sent to tasks, through queues, inside of other values. A token that was
+/// cancelled stays so.
+///
+/// # Examples
+///
+/// ```
+/// use offspring::{CancelToken, Pool, task};
+///
+/// /// The first that finds it ends the search of all.
+/// #[task]
+/// fn search(from: u64, wanted: u64, found: CancelToken) -> Option<u64> {
+///     for n in from..from + 1_000_000 {
+///         if n == wanted {
+///             found.cancel();
+///             return Some(n);
+///         }
+///         if found.is_cancelled() {
+///             break;
+///         }
+///     }
+///     None
+/// }
+///
+/// let pool = Pool::builder().workers(2).build()?;
+/// let token = CancelToken::new()?;
+/// let parts = (0..1_000).map(|part| (part * 1_000_000, 3_000_017, token.clone()));
+/// let results = pool.batch().chunk_size(1).cancel(&token).try_map(search, parts)?;
+/// assert!(results.contains(&Ok(Some(3_000_017))));
+/// assert!(token.is_cancelled());
+/// # Ok::<(), offspring::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct CancelToken {
+    handle: Handle<TokenKind>,
+}
+
+message_by_handle!([] CancelToken, handle, |handle| CancelToken { handle });
+
+impl CancelToken {
+    /// A new token, not cancelled.
+    ///
+    /// # Errors
+    ///
+    /// Of kind [`ErrorKind::OutOfMemory`] when the family's shared memory is used up.
+    pub fn new() -> crate::Result<CancelToken> {
+        CancelToken::create().map_err(|error| crate::Error::from(crate::PoolError::from(error)))
+    }
+
+    fn create() -> Result<CancelToken, ArenaError> {
+        let handle = Handle::<TokenKind>::create(0, Role::Plain, |token| {
+            let shared = token.shared();
+            let pos = token.arena().pos_of((&raw const *shared).cast()).unwrap_or(0);
+            shared.pos[0].store(pos as u32, Relaxed);
+            shared.pos[1].store((pos >> 32) as u32, Relaxed);
+        })?;
+        Ok(CancelToken { handle })
+    }
+
+    /// Cancels, at the level [`CancelLevel::Cooperative`]: what has not begun never does, running tasks are asked to end.
+    ///
+    /// Returns at once. In a `fork()` of a process of the program that it made itself, this does nothing.
+    pub fn cancel(&self) {
+        self.cancel_with(CancelLevel::Cooperative);
+    }
+
+    /// Cancels, at this level. Where it was cancelled before, the higher level holds.
+    pub fn cancel_with(&self, level: CancelLevel) {
+        if self.handle.check().is_err() {
+            return;
+        }
+        let word = &self.handle.shared().level;
+        if word.fetch_max(level.to_raw(), SeqCst) < level.to_raw() {
+            futex::wake_all(word);
+            self.handle.ring();
+        }
+    }
+
+    /// Was it cancelled? Costs a load; never blocks.
+    pub fn is_cancelled(&self) -> bool {
+        self.level().is_some()
+    }
+
+    /// At which level it was cancelled, if it was.
+    pub fn level(&self) -> Option<CancelLevel> {
+        self.handle.check().ok()?;
+        CancelLevel::from_raw(self.handle.shared().level.load(SeqCst))
+    }
+
+    /// Waits until it is cancelled, at most `timeout`. `true` when it is.
+    ///
+    /// Blocks in the kernel.
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now().checked_add(timeout);
+        if self.handle.check().is_ok() {
+            let word = &self.handle.shared().level;
+            while word.load(SeqCst) == 0 && futex::wait(word, 0, deadline) != futex::Wait::TimedOut {}
+        }
+        self.is_cancelled()
+    }
+
+    /// Where its level lies in the arena.
+    pub(super) fn pos(&self) -> u64 {
+        let pos = &self.handle.shared().pos;
+        u64::from(pos[0].load(Relaxed)) | u64::from(pos[1].load(Relaxed)) << 32
+    }
+}
+
+/// Who is to hear of which token.
+static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners { list: Vec::new(), is_listening: false });
+
+struct Listeners {
+    list: Vec<(CancelToken, Weak<Core>, Weak<Errand>)>,
+    /// Is there a thread that listens?
+    is_listening: bool,
+}
+
+fn listeners() -> MutexGuard<'static, Listeners> {
+    // Nothing panics while it holds the lock.
+    LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for the bell of this process, which rings when a token that it watches has changed.
+fn listen() {
+    let Ok(arena) = arena::family() else { return };
+    let bell = arena.bell();
+    // What was told, so that a level that rises is told again.
+    let mut told: Vec<(Weak<Errand>, CancelLevel)> = Vec::new();
+    loop {
+        let seen = bell.load(SeqCst);
+        let news: Vec<(Weak<Core>, Weak<Errand>, CancelLevel)> = {
+            let mut listeners = listeners();
+            if listeners.list.is_empty() {
+                listeners.is_listening = false;
+                return;
+            }
+            told.retain(|(errand, _)| errand.strong_count() > 0);
+            let cancelled = listeners.list.iter().filter_map(|(token, core, errand)| {
+                let level = token.level()?;
+                let known = told.iter().any(|(told, at)| told.ptr_eq(errand) && *at >= level);
+                (!known).then(|| (core.clone(), errand.clone(), level))
+            });
+            cancelled.collect()
+        };
+        for (core, errand, level) in news {
+            // Not under the lock: either may be dropped here for good, and an errand takes the lock then.
+            if let (Some(core), Some(errand)) = (core.upgrade(), errand.upgrade()) {
+                core.cancel_errand(&errand, Ending::Cancelled, level);
+            }
+            told.push((errand, level));
+        }
+        futex::wait(bell, seen, None);
+    }
+}
+
+/// Forgets the tokens of errands that are gone.
+pub(super) fn forget(arena: &'static arena::Arena) {
+    let mut listeners = listeners();
+    listeners.list.retain(|(_, _, errand)| errand.strong_count() > 0);
+    let is_idle = listeners.list.is_empty() && listeners.is_listening;
+    drop(listeners);
+    if is_idle && arena.is_here() {
+        // The listening thread ends.
+        arena.ring(arena.me().slot());
+    }
+}
+
+impl Core {
+    /// Sees to it that the options of an errand that is about to begin are kept: threads exist, tokens are heard.
+    pub(super) fn attend(self: &Arc<Self>, errand: &Arc<Errand>) -> Result<(), TaskError> {
+        let policy = &errand.policy;
+        let no_thread = |what: &str| TaskError::NoWorker {
+            context: errand.context(None),
+            reason: format!("no thread could be started that sees to {what}"),
+            kind: ErrorKind::Limit,
+        };
+        let needs_clock = policy.timeout.is_some() || policy.on_error.most().is_some();
+        if needs_clock && !self.start_watching() {
+            return Err(no_thread("timeouts and failures"));
+        }
+        if policy.on_error.most().is_some() && errand.bell.is_some() {
+            self.clock.judged().push(Arc::downgrade(errand));
+        }
+        let Some(token) = &policy.token else { return Ok(()) };
+        let watched = token.handle.object().add_watcher(self.estate.arena.me().slot());
+        watched.map_err(|error| errand.no_memory(None, &error))?;
+        let mut listeners = listeners();
+        listeners.list.push((token.clone(), Arc::downgrade(self), Arc::downgrade(errand)));
+        if !listeners.is_listening {
+            let started = std::thread::Builder::new().name("offspring-cancel".into()).spawn(listen);
+            listeners.is_listening = started.is_ok();
+            if started.is_err() {
+                listeners.list.pop();
+                return Err(no_thread("the cancel token"));
+            }
+        }
+        drop(listeners);
+        // Cancelled before it was watched.
+        if let Some(level) = token.level() {
+            self.cancel_errand(errand, Ending::Cancelled, level);
+        }
+        Ok(())
+    }
+
+    /// Ends all of a batch or call.
+    pub(super) fn cancel_errand(self: &Arc<Self>, errand: &Arc<Errand>, ending: Ending, level: CancelLevel) {
+        errand.end(ending.clone());
+        let jobs: Vec<Arc<Job>> =
+            self.lock().jobs.values().filter(|job| Arc::ptr_eq(job.errand(), errand)).cloned().collect();
+        for job in jobs {
+            self.cancel_job(&job, ending.clone(), level);
+        }
+        // Whoever waits may have no job that is not done.
+        if let Some(bell) = &errand.bell {
+            bell::ring_word(bell.word());
+        }
+    }
+
+    /// Ends a window or a call.
+    pub(super) fn cancel_job(self: &Arc<Self>, job: &Arc<Job>, ending: Ending, level: CancelLevel) {
+        job.cancel(ending, level == CancelLevel::Hard);
+        match level {
+            CancelLevel::Cooperative => self.ring_runners(job),
+            CancelLevel::Soft => {
+                self.ring_runners(job);
+                self.interrupt_runners(job, FIRST_PAUSE);
+                if let Some(grace) = job.errand().policy.grace {
+                    let overdue = job.clone();
+                    let end = move |core: &Arc<Core>| {
+                        if !overdue.all_done(&mut 0) {
+                            core.cancel_job(&overdue, Ending::Cancelled, CancelLevel::Hard);
+                        }
+                    };
+                    self.after(grace, Box::new(end));
+                }
+            }
+            CancelLevel::Hard => self.kill_runners(job),
+        }
+        job.ring();
+        self.look_at_watched();
+    }
+
+    /// Wakes tasks of `job` that sleep by `task::sleep`, so that they see that they are to end.
+    pub(super) fn ring_runners(&self, job: &Job) {
+        let runners = job.runners();
+        let seats = self.estate.control().seats;
+        for seat in seats.iter().filter(|seat| runners.contains(&seat.owner.load(SeqCst))) {
+            bell::ring_word(&seat.bell);
+        }
+    }
+
+    /// Interrupts blocking calls of tasks of `job`, again and again as long as they run.
+    fn interrupt_runners(self: &Arc<Self>, job: &Arc<Job>, pause: Duration) {
+        let runners = job.runners();
+        for &runner in &runners {
+            let Some(worker) = self.lock().crew.member(runner) else { continue };
+            // It fails only if the worker has ended, which is what was wanted.
+            let _ = worker.signal_if(INTERRUPT, || job.is_run_by(runner));
+        }
+        if !runners.is_empty() {
+            let job = job.clone();
+            self.after(pause, Box::new(move |core| core.interrupt_runners(&job, (pause * 2).min(LONGEST_PAUSE))));
+        }
+    }
+}
+
+/// What interrupts a worker's blocking calls.
+pub(crate) const INTERRUPT: Signal = Signal::USR1;
+/// Between the first and the second interruption; then twice as long each time.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// Up to this.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(100);

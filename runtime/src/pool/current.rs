@@ -1,0 +1,114 @@
+//! What a task in a worker can ask about itself.
+//!
+//! Kept up to date once a job, not once an item: the item follows from the seat, which the worker writes anyway. All of it are words, so a
+//! thread that the task has left behind may ask too; it may then be told of the task that runs by now.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
+use std::time::{Duration, Instant};
+
+use super::claim::Chunk;
+use super::layout::{self, JobView, NO_INDEX, Seat, attention};
+use crate::arena::Arena;
+use crate::sys::clock;
+use crate::sys::futex;
+use crate::task::{CurrentTask, Runner, TaskId, install_runner, registry};
+
+/// The job that this worker is in.
+#[derive(Debug)]
+pub(super) struct Now {
+    arena: &'static Arena,
+    seat: &'static Seat,
+    /// The task plus 1; 0: none.
+    task: AtomicU32,
+    here: AtomicU64,
+    first: AtomicU64,
+    chunk: AtomicU64,
+    limit: AtomicU64,
+    token: AtomicU64,
+}
+
+static NOW: OnceLock<Now> = OnceLock::new();
+
+/// Says that this process is the worker of `seat`.
+pub(super) fn install(arena: &'static Arena, seat: &'static Seat) -> &'static Now {
+    let zero = AtomicU64::default;
+    let (task, here, first, chunk, limit, token) = (AtomicU32::new(0), zero(), zero(), zero(), zero(), zero());
+    install_runner(Box::new(Worker));
+    NOW.get_or_init(|| Now { arena, seat, task, here, first, chunk, limit, token })
+}
+
+impl Now {
+    /// The worker has begun with `job`.
+    pub(super) fn enter(&self, job: &JobView<'_>) {
+        let header = job.header;
+        self.here.store(header.here, Relaxed);
+        self.first.store(header.first, Relaxed);
+        self.chunk.store(job.chunk() as u64, Relaxed);
+        self.limit.store(header.limit, Relaxed);
+        self.token.store(header.token, Relaxed);
+        self.task.store(header.task + 1, Release);
+    }
+
+    /// The worker is done with it.
+    pub(super) fn leave(&self) {
+        self.task.store(0, Release);
+    }
+
+    fn is_at_work(&self) -> bool {
+        self.task.load(Acquire) != 0 && self.seat.progress.load(Relaxed) & 1 == 1
+    }
+
+    fn word(&self, pos: u64) -> u32 {
+        match pos {
+            0 => 0,
+            pos => layout::word_at(self.arena, pos).map_or(0, |word| word.load(Acquire)),
+        }
+    }
+}
+
+/// This process, as one that runs tasks.
+struct Worker;
+
+impl Runner for Worker {
+    fn current(&self) -> Option<CurrentTask> {
+        let now = NOW.get().filter(|now| now.is_at_work())?;
+        let task = TaskId::from_raw(now.task.load(Acquire).checked_sub(1)?);
+        let (seat, first) = (now.seat, now.first.load(Relaxed));
+        let in_chunk = seat.progress.load(Relaxed) >> 1;
+        let item = seat.chunk.load(Relaxed) * now.chunk.load(Relaxed) + in_chunk;
+        let before = match Chunk::from_raw(seat.claimed_from.load(Relaxed)) {
+            Chunk::Free { start, tries } if start as u64 == in_chunk => tries,
+            _ => 0,
+        };
+        let (limit, since) = (now.limit.load(Relaxed), seat.began.load(Relaxed));
+        let deadline = (limit != 0 && since != 0).then(|| {
+            let left = since.saturating_add(limit).saturating_sub(clock::monotonic_nanos());
+            Instant::now().checked_add(Duration::from_nanos(left))
+        });
+        Some(CurrentTask {
+            task: registry::get(task).ok()?.name(),
+            item: (first != NO_INDEX).then_some((first + item) as usize),
+            tries: before + 1,
+            worker: std::process::id(),
+            deadline: deadline.flatten(),
+        })
+    }
+
+    fn is_cancelled(&self) -> bool {
+        let Some(now) = NOW.get().filter(|now| now.is_at_work()) else { return false };
+        let interrupted = now.seat.interrupt.load(Acquire);
+        now.word(layout::attention_of(now.here.load(Relaxed))) & attention::STOP != 0
+            || now.word(now.token.load(Relaxed)) != 0
+            || interrupted != 0 && interrupted == now.seat.began.load(Relaxed)
+    }
+
+    /// On the word that the worker sleeps on when it has nothing to do: whoever cancels rings it.
+    fn sleep(&self, deadline: Option<Instant>) {
+        let Some(now) = NOW.get() else { return };
+        let seen = now.seat.bell.load(SeqCst);
+        if !self.is_cancelled() {
+            futex::wait(&now.seat.bell, seen, deadline);
+        }
+    }
+}

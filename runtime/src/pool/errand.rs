@@ -1,0 +1,180 @@
+//! What a batch or a call is in the pool's own process: what is to be run, how, and whether it was given up.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::cancel;
+use super::core::Phase;
+use super::job::Bell;
+use super::layout::{JobTerms, NO_INDEX, attention};
+use super::policy::Policy;
+use crate::arena::{Arena, ArenaError};
+use crate::message::EncodeError;
+use crate::task::{TaskContext, TaskEntry, TaskError, TaskId};
+
+/// Why what is not done of an errand never will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Somebody cancelled it, or nobody wants it any more.
+    Cancelled,
+    /// The pool has given up.
+    Pool(Phase),
+    /// So many items had failed.
+    Stopped { failures: usize },
+    /// So many workers had died in a row, the last one in this way.
+    CrashLimit { deaths: u32, last: Arc<str> },
+}
+
+impl Ending {
+    /// The error of an item that was given up for this reason.
+    pub(super) fn error(&self, context: TaskContext) -> TaskError {
+        match self {
+            Ending::Cancelled => TaskError::Cancelled { context },
+            Ending::Pool(phase) => phase.error(context),
+            Ending::Stopped { failures } => TaskError::Stopped { context, failures: *failures },
+            Ending::CrashLimit { deaths, last } => {
+                TaskError::CrashLimit { context, deaths: *deaths, last: last.to_string() }
+            }
+        }
+    }
+}
+
+/// A batch, or a call: shared by all its windows.
+#[derive(Debug)]
+pub(super) struct Errand {
+    pub(super) arena: &'static Arena,
+    pub(super) task: TaskId,
+    pub(super) entry: &'static TaskEntry,
+    pub(super) name: Arc<str>,
+    pub(super) policy: Policy,
+    /// Pull from the input only what workers need.
+    pub(super) lazy: bool,
+    /// Shared by all windows; `None` for a single call, which gets a doorbell of its own.
+    pub(super) bell: Option<Arc<Bell>>,
+    is_over: AtomicBool,
+    /// Workers that died in a row, with no item finished in between.
+    deaths: AtomicU32,
+    course: Mutex<Course>,
+}
+
+/// How it is going.
+#[derive(Debug, Default)]
+struct Course {
+    ending: Option<Ending>,
+    /// Failures that this process saw itself.
+    failures: usize,
+}
+
+impl Errand {
+    pub(super) fn new(
+        arena: &'static Arena,
+        (task, entry): (TaskId, &'static TaskEntry),
+        policy: Policy,
+        lazy: bool,
+        bell: Option<Arc<Bell>>,
+    ) -> Errand {
+        let (name, is_over, deaths, course) = (entry.name().into(), false.into(), 0.into(), Mutex::default());
+        Errand { arena, task, entry, name, policy, lazy, bell, is_over, deaths, course }
+    }
+
+    fn course(&self) -> MutexGuard<'_, Course> {
+        // Nothing panics while it holds the lock; the course is whole at any time.
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of the two slots of an item.
+    pub(super) fn stride(&self) -> usize {
+        self.entry.input().size + self.entry.output().size
+    }
+
+    /// What an error about item `item` of the batch says of where it belongs.
+    pub(super) fn context(&self, item: Option<usize>) -> TaskContext {
+        TaskContext { task: self.name.clone(), item }
+    }
+
+    /// What the header of a job of it says; `first` is its first item's index.
+    pub(super) fn terms(&self, first: Option<usize>) -> JobTerms {
+        let Policy { timeout, on_error, token, .. } = &self.policy;
+        // Of a single call there is no rest to be given up.
+        let most = self.bell.as_ref().and(on_error.most());
+        let limit = timeout.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX).max(1));
+        let timed = if limit > 0 { attention::TIMED } else { 0 };
+        let judged = if most.is_some() && self.entry.can_fail() { attention::JUDGED } else { 0 };
+        JobTerms {
+            bell: self.bell.as_ref().map_or(0, |bell| bell.pos()),
+            first: first.map_or(NO_INDEX, |first| first as u64),
+            limit,
+            token: token.as_ref().map_or(0, |token| token.pos()),
+            most_failures: most.unwrap_or(0) as u64,
+            attention: timed | judged,
+        }
+    }
+
+    /// The error for shared memory that was not to be had.
+    pub(super) fn no_memory(&self, item: Option<usize>, error: &ArenaError) -> TaskError {
+        TaskError::NotSendable { context: self.context(item), reason: error.to_string(), kind: error.kind() }
+    }
+
+    /// The error for an input that cannot be sent.
+    pub(super) fn not_encoded(&self, item: Option<usize>, error: &EncodeError) -> TaskError {
+        TaskError::NotSendable { context: self.context(item), reason: error.to_string(), kind: error.kind() }
+    }
+
+    /// Was it given up?
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.load(Acquire)
+    }
+
+    /// Why it was given up, if it was.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        if !self.is_over() {
+            return None;
+        }
+        self.course().ending.clone()
+    }
+
+    /// Gives it up: no window is made any more. `false` if it was before; the first reason stands.
+    pub(super) fn end(&self, ending: Ending) -> bool {
+        let mut course = self.course();
+        let first = course.ending.is_none();
+        course.ending.get_or_insert(ending);
+        self.is_over.store(true, Release);
+        first
+    }
+
+    /// Notes that a worker died in it. With `progress`, something was finished since the last one did. How many died in a row,
+    /// once they are too many.
+    pub(super) fn note_death(&self, progress: bool) -> Option<u32> {
+        let deaths = if progress { 1 } else { self.deaths.load(Relaxed).saturating_add(1) };
+        self.deaths.store(deaths, Relaxed);
+        (deaths >= self.policy.crash_limit).then_some(deaths)
+    }
+
+    /// Notes that something was finished.
+    pub(super) fn note_progress(&self) {
+        if self.deaths.load(Relaxed) != 0 {
+            self.deaths.store(0, Relaxed);
+        }
+    }
+
+    /// Counts items that this process knows to have failed; those whose workers saw it are counted in shared memory.
+    pub(super) fn note_failures(&self, failures: usize) {
+        self.course().failures += failures;
+    }
+
+    /// The ending that is due because too many items have failed.
+    pub(super) fn ending_by_failures(&self) -> Option<Ending> {
+        let most = self.policy.on_error.most()?;
+        let seen = self.bell.as_ref().map_or(0, |bell| bell.failures());
+        let failures = self.course().failures + seen;
+        (failures >= most).then_some(Ending::Stopped { failures })
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        if self.policy.token.is_some() {
+            cancel::forget(self.arena);
+        }
+    }
+}
