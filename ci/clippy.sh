@@ -2,4 +2,4 @@
 # Lints, tests and benches included; a warning is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo clippy --workspace --all-targets -- -D warnings
+cargo clippy --all-targets -- -D warnings

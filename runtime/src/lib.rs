@@ -37,9 +37,14 @@
 //! - It does not undo what a task did outside when its worker died.
 //! - It does not run on anything but 64-bit Linux.
 mod arena;
+#[cfg(feature = "engine")]
+#[doc(hidden)]
+pub mod engine;
 mod error;
 mod executor;
 mod flow;
+#[cfg(feature = "journal")]
+mod journal;
 mod message;
 mod object;
 mod pool;
@@ -59,6 +64,8 @@ pub mod __private;
 pub use error::{Error, ErrorKind, Result};
 pub use executor::{Executor, Inline};
 pub use flow::{Flow, FlowError, FlowStream, Table};
+#[cfg(feature = "journal")]
+pub use journal::{Durability, Journal, JournalError, JournalItem, JournalReader, JournalRun, JournalTask, Outcome};
 pub use message::{Archived, Message, Plain};
 pub use object::ObjectError;
 pub use offspring_macros::{message, task};

@@ -70,6 +70,11 @@ impl SinkSpan {
         debug_assert!((ptr.as_ptr() as usize).is_multiple_of(ALIGN));
         SinkSpan { ptr, len }
     }
+
+    #[cfg(any(feature = "engine", feature = "journal"))]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
 }
 
 /// Writes messages: each root into a slot given by the caller, everything else into the sink's spans.
@@ -169,6 +174,12 @@ impl Encoder {
     /// Keeps an object alive as long as the message that is being written.
     pub(crate) fn pin(&mut self, pin: &Pin) -> Result<(), EncodeError> {
         self.sink.pin(pin)
+    }
+
+    /// Up to where the newest span is written.
+    #[cfg(any(feature = "engine", feature = "journal"))]
+    pub(super) fn position(&self) -> *const u8 {
+        self.cur
     }
 
     /// Forgets the item being written, after an error or a panic.
@@ -276,11 +287,47 @@ pub struct HeapSink {
 
 /// Zeroed bytes aligned to [`ALIGN`].
 #[derive(Debug)]
-struct Aligned(NonNull<u8>, Layout);
+pub(super) struct Aligned(NonNull<u8>, Layout);
+
+// SAFETY: plain memory with one owner.
+unsafe impl Send for Aligned {}
+
+// SAFETY: shared references only read it.
+unsafe impl Sync for Aligned {}
+
+impl Aligned {
+    /// At least `len` bytes, and at least one.
+    pub(super) fn zeroed(len: usize) -> Result<Aligned, EncodeError> {
+        let out_of_memory = || EncodeError::new(ErrorKind::OutOfMemory, format!("no memory for {len} bytes"));
+        let size = len.max(1).checked_next_multiple_of(ALIGN).ok_or_else(out_of_memory)?;
+        let layout = Layout::from_size_align(size, ALIGN).map_err(|_| out_of_memory())?;
+        // SAFETY: the size is not 0.
+        let ptr = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).ok_or_else(out_of_memory)?;
+        Ok(Aligned(ptr, layout))
+    }
+
+    pub(super) fn ptr(&self) -> NonNull<u8> {
+        self.0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.1.size()
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        // SAFETY: allocated with this size, zeroed, and borrowed with `self`.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr(), self.1.size()) }
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`, and borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_ptr(), self.1.size()) }
+    }
+}
 
 impl Drop for Aligned {
     fn drop(&mut self) {
-        // SAFETY: allocated in `HeapSink::more` with this layout.
+        // SAFETY: allocated in `zeroed` with this layout.
         unsafe { std::alloc::dealloc(self.0.as_ptr(), self.1) };
     }
 }
@@ -294,14 +341,11 @@ impl HeapSink {
 
 impl Sink for HeapSink {
     fn more(&mut self, min: usize) -> Result<SinkSpan, EncodeError> {
-        let out_of_memory = || EncodeError::new(ErrorKind::OutOfMemory, format!("no memory for {min} bytes"));
         // Small at first, as most uses are one message; growing, as the others are many.
         let usual = 4096 << self.spans.len().min(8);
-        let size = min.max(usual).checked_next_multiple_of(ALIGN).ok_or_else(out_of_memory)?;
-        let layout = Layout::from_size_align(size, ALIGN).map_err(|_| out_of_memory())?;
-        // SAFETY: the size is at least 4096.
-        let ptr = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }).ok_or_else(out_of_memory)?;
-        self.spans.push(Aligned(ptr, layout));
+        let memory = Aligned::zeroed(min.max(usual))?;
+        let (ptr, size) = (memory.ptr(), memory.len());
+        self.spans.push(memory);
         // SAFETY: fresh zeroed memory of this size and alignment, kept as long as the sink.
         Ok(unsafe { SinkSpan::new(ptr, size) })
     }

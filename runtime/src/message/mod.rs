@@ -15,6 +15,8 @@ mod check;
 mod decode;
 mod encode;
 mod error;
+#[cfg(any(feature = "engine", feature = "journal"))]
+mod flat;
 mod impls;
 mod in_place;
 mod pin;
@@ -30,6 +32,8 @@ pub use check::{Checker, Range};
 pub use decode::Decoder;
 pub use encode::{Encoder, HeapSink, Sink, SinkSpan};
 pub use error::{DecodeError, EncodeError};
+#[cfg(any(feature = "engine", feature = "journal"))]
+pub(crate) use flat::Flat;
 pub use impls::system::{ArchivedOsString, ArchivedPathBuf, ArchivedSystemTime};
 pub(crate) use impls::system::{os_parts, os_root, path_parts, path_root};
 pub use in_place::{InPlace, SliceItem};

@@ -43,6 +43,8 @@ pub use crate::pool::worker::worker_id;
 
 pub(crate) use crate::object::wait_any::{self, Bell, sealed::Sealed};
 pub(crate) use boot::Role;
+#[cfg(feature = "engine")]
+pub(crate) use build::fingerprint as build_fingerprint;
 pub(crate) use handle::{ChildHandle, Death, Note};
 pub(crate) use note::{forget_panic, write_panic as note_panic};
 pub(crate) use spec::{ChildSpec, EnvChanges};

@@ -18,6 +18,13 @@ pub struct TaskContext {
     pub item: Option<usize>,
 }
 
+impl TaskContext {
+    #[cfg(feature = "journal")]
+    pub(crate) fn of(task: &str, item: Option<usize>) -> TaskContext {
+        TaskContext { task: task.into(), item }
+    }
+}
+
 impl std::fmt::Display for TaskContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "task `{}`", self.task)?;
@@ -170,6 +177,16 @@ pub enum TaskError {
         /// How long the caller waited.
         waited: Duration,
     },
+    /// The batch's journal cannot be opened, read or written.
+    #[error("{context}: {reason}")]
+    Journal {
+        /// Which task and item.
+        context: TaskContext,
+        /// What is wrong with which file, and what to do.
+        reason: String,
+        /// The finer kind: [`ErrorKind::InUse`], [`ErrorKind::InvalidData`], [`ErrorKind::Io`].
+        kind: ErrorKind,
+    },
     /// The value was already taken from this handle.
     #[error("{context}: its value was already taken from this handle")]
     Taken {
@@ -188,7 +205,8 @@ impl TaskError {
             TaskError::Cancelled { .. } | TaskError::Stopped { .. } => ErrorKind::Cancelled,
             TaskError::NotSendable { kind, .. }
             | TaskError::NoWorker { kind, .. }
-            | TaskError::NoState { kind, .. } => *kind,
+            | TaskError::NoState { kind, .. }
+            | TaskError::Journal { kind, .. } => *kind,
             TaskError::PoolClosed { .. } => ErrorKind::Closed,
             TaskError::Taken { .. } => ErrorKind::Taken,
         }
@@ -207,6 +225,7 @@ impl TaskError {
             | TaskError::NoWorker { context, .. }
             | TaskError::NoState { context, .. }
             | TaskError::Timeout { context, .. }
+            | TaskError::Journal { context, .. }
             | TaskError::Taken { context } => context,
         }
     }
@@ -237,6 +256,7 @@ impl TaskError {
             | TaskError::NoWorker { context, .. }
             | TaskError::NoState { context, .. }
             | TaskError::Timeout { context, .. }
+            | TaskError::Journal { context, .. }
             | TaskError::Taken { context } => context,
         }
     }
@@ -304,6 +324,11 @@ impl TaskError {
     /// Did a wait end before the task did?
     pub fn is_timeout(&self) -> bool {
         matches!(self, TaskError::Timeout { .. })
+    }
+
+    /// Is it the batch's journal that cannot be used?
+    pub fn is_journal(&self) -> bool {
+        matches!(self, TaskError::Journal { .. })
     }
 
     /// Was the value already taken from this handle?

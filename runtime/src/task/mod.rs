@@ -6,6 +6,8 @@ mod error;
 mod failure;
 mod fallible;
 mod fault;
+#[cfg(any(feature = "engine", feature = "journal"))]
+mod flat;
 mod function;
 mod panic;
 mod param;
@@ -28,6 +30,8 @@ pub use error::{TaskContext, TaskError};
 pub use failure::{ArchivedFailure, Failure};
 pub use fallible::{AnyError, DebugError, DisplayError, NoError, Probe};
 pub use fault::TaskFault;
+#[cfg(any(feature = "engine", feature = "journal"))]
+pub(crate) use flat::{failure_at, write_item};
 pub use function::{Borrowed, By, Call, NoState, StateFn, TaskFn};
 pub use panic::{PanicRecord, install as install_panic_hook};
 pub(crate) use panic::{catch, is_under_way as is_panicking};

@@ -1,0 +1,21 @@
+//! [offspring](https://docs.rs/offspring) beyond one machine, by MPI: values between ranks ([`Comm`]).
+//!
+//! The program runs under `mpirun` or `srun`, or by itself as one rank. An MPI installation is needed to build it: on Debian
+//! `libopenmpi-dev openmpi-bin libclang-dev`.
+mod buffers;
+mod collective;
+mod comm;
+mod env;
+mod error;
+mod object;
+mod request;
+mod slices;
+mod sys;
+mod view;
+
+pub use comm::{Comm, MAX_TAG, Source, Status, Tag};
+pub use error::{MpiError, Result};
+pub use offspring::ErrorKind;
+pub use request::{RecvRequest, SendRequest};
+pub use sys::{Op, RawDatatype, Scalar};
+pub use view::Received;
