@@ -22,19 +22,27 @@ pub(super) fn is_of(arena: &'static Arena, dead: Owner) -> impl Fn(u32) -> bool 
 /// Keeps a guard in the thread that made it, whose number is in the lock's word.
 pub(super) type NotSend = PhantomData<*const ()>;
 
-/// Whether the thread began to panic since the guard was made.
+/// Who holds a lock, and whether that thread was panicking when it took it: one word, so that guards are small.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Calm(bool);
+pub(super) struct Holder(u32);
 
-impl Calm {
-    #[inline]
-    pub(super) fn now() -> Calm {
-        Calm(!std::thread::panicking())
+const PANICKING: u32 = 1 << 31;
+
+impl Holder {
+    #[inline(always)]
+    pub(super) fn new(me: u32) -> Holder {
+        Holder(if std::thread::panicking() { me | PANICKING } else { me })
     }
 
-    #[inline]
-    pub(super) fn is_over(self) -> bool {
-        self.0 && std::thread::panicking()
+    #[inline(always)]
+    pub(super) fn id(self) -> u32 {
+        self.0 & !PANICKING
+    }
+
+    /// Whether the thread began to panic since.
+    #[inline(always)]
+    pub(super) fn panics(self) -> bool {
+        std::thread::panicking() && self.0 & PANICKING == 0
     }
 }
 

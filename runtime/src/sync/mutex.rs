@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::common::{Calm, NotSend, deadline, is_of, message_of_value};
+use super::common::{Holder, NotSend, deadline, is_of, message_of_value};
 use super::error::{Result, SyncError};
 use super::mutants;
 use super::raw::{NotGot, RawMutex};
@@ -139,6 +139,18 @@ impl<T: Plain> Mutex<T> {
     #[inline]
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> Result<MutexGuard<'_, T>> {
+        // What is inlined into the caller: everything else is in `lock_slow`.
+        match self.handle.arena().thread_at_hand() {
+            Some(me) if self.shared().lock.try_lock(me.raw()) => {
+                let guard = MutexGuard::new(self, me.raw());
+                if self.shared().poisoned.load(Ordering::Relaxed) == 0 { Ok(guard) } else { self.healthy(guard) }
+            }
+            _ => self.lock_slow(),
+        }
+    }
+
+    #[cold]
+    fn lock_slow(&self) -> Result<MutexGuard<'_, T>> {
         self.healthy(self.guard(None)?)
     }
 
@@ -218,7 +230,6 @@ impl<T: Plain> Mutex<T> {
         self.handle.shared()
     }
 
-    #[inline]
     fn guard(&self, deadline: Option<Instant>) -> Result<MutexGuard<'_, T>> {
         let me = self.handle.arena().thread()?.id.raw();
         match self.shared().lock.lock(me, deadline) {
@@ -239,7 +250,6 @@ impl<T: Plain> Mutex<T> {
         })
     }
 
-    #[inline]
     fn healthy<'a>(&self, guard: MutexGuard<'a, T>) -> Result<MutexGuard<'a, T>> {
         if self.shared().poisoned.load(Ordering::Relaxed) == 0 {
             return Ok(guard);
@@ -255,6 +265,7 @@ fn heal<T: Plain>(guard: MutexGuard<'_, T>) -> MutexGuard<'_, T> {
 }
 
 /// Where the value is. In bounds: `in_arena` made the room, and `from_handle` looked for it.
+#[inline(always)]
 fn data<T: Plain>(object: &Object<'_, MutexKind>) -> NonNull<T> {
     if Mutex::<T>::IS_INLINE { NonNull::from(&object.shared().inline).cast() } else { object.extra().0.cast() }
 }
@@ -296,9 +307,7 @@ impl<T: Plain> fmt::Debug for Mutex<T> {
 #[must_use = "a lock whose guard is dropped at once guards nothing"]
 pub struct MutexGuard<'a, T: Plain> {
     lock: &'a Mutex<T>,
-    value: NonNull<T>,
-    me: u32,
-    calm: Calm,
+    holder: Holder,
     stays: NotSend,
 }
 
@@ -308,7 +317,7 @@ unsafe impl<T: Plain> Sync for MutexGuard<'_, T> {}
 impl<'a, T: Plain> MutexGuard<'a, T> {
     #[inline]
     fn new(lock: &'a Mutex<T>, me: u32) -> Self {
-        MutexGuard { lock, value: data(&lock.handle.object()), me, calm: Calm::now(), stays: PhantomData }
+        MutexGuard { lock, holder: Holder::new(me), stays: PhantomData }
     }
 
     /// Lets the lock go while `wait` runs, and takes it again.
@@ -327,7 +336,7 @@ impl<T: Plain> Deref for MutexGuard<'_, T> {
     fn deref(&self) -> &T {
         // SAFETY: the object lives as long as the lock's handle; its value is a `T` whatever its bytes are; only the holder
         // of the lock, which this is, changes it.
-        unsafe { self.value.as_ref() }
+        unsafe { data(&self.lock.handle.object()).as_ref() }
     }
 }
 
@@ -335,7 +344,7 @@ impl<T: Plain> DerefMut for MutexGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as above; only the holder of the lock, which this is, looks at it.
-        unsafe { self.value.as_mut() }
+        unsafe { data(&self.lock.handle.object()).as_mut() }
     }
 }
 
@@ -346,10 +355,10 @@ impl<T: Plain> Drop for MutexGuard<'_, T> {
             return;
         }
         let shared = self.lock.shared();
-        if self.calm.is_over() {
+        if self.holder.panics() {
             shared.poisoned.store(1, Ordering::Release);
         }
-        shared.lock.unlock(self.me);
+        shared.lock.unlock(self.holder.id());
     }
 }
 

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::common::{Calm, NotSend, deadline, is_of};
+use super::common::{Holder, NotSend, deadline, is_of};
 use super::error::{Result, SyncError};
 use super::mutants;
 use super::mutex::not_got;
@@ -228,14 +228,13 @@ impl fmt::Debug for ReentrantMutex {
 #[must_use = "a lock whose guard is dropped at once guards nothing"]
 pub struct ReentrantMutexGuard<'a> {
     lock: &'a ReentrantMutex,
-    me: u32,
-    calm: Calm,
+    holder: Holder,
     stays: NotSend,
 }
 
 impl<'a> ReentrantMutexGuard<'a> {
     fn new(lock: &'a ReentrantMutex, me: u32) -> Self {
-        ReentrantMutexGuard { lock, me, calm: Calm::now(), stays: PhantomData }
+        ReentrantMutexGuard { lock, holder: Holder::new(me), stays: PhantomData }
     }
 
     /// How many guards this thread has of the lock.
@@ -253,11 +252,11 @@ impl Drop for ReentrantMutexGuard<'_> {
             return;
         }
         let shared = self.lock.shared();
-        if self.calm.is_over() {
+        if self.holder.panics() {
             shared.poisoned.store(1, Ordering::Release);
         }
         match shared.again.load(Ordering::Relaxed) {
-            0 => shared.lock.unlock(self.me),
+            0 => shared.lock.unlock(self.holder.id()),
             again => shared.again.store(again - 1, Ordering::Relaxed),
         }
     }

@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::common::{Calm, NotSend, deadline, is_of, message_of_value};
+use super::common::{Holder, NotSend, deadline, is_of, message_of_value};
 use super::error::{Result, SyncError};
 use super::mutants;
 use super::mutex::not_got;
@@ -321,8 +321,7 @@ impl<T: Plain + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
 #[must_use = "a lock whose guard is dropped at once guards nothing"]
 pub struct RwLockWriteGuard<'a, T: Plain> {
     lock: &'a RwLock<T>,
-    me: u32,
-    calm: Calm,
+    holder: Holder,
     stays: NotSend,
 }
 
@@ -331,7 +330,7 @@ unsafe impl<T: Plain> Sync for RwLockWriteGuard<'_, T> {}
 
 impl<'a, T: Plain> RwLockWriteGuard<'a, T> {
     fn new(lock: &'a RwLock<T>, me: u32) -> Self {
-        RwLockWriteGuard { lock, me, calm: Calm::now(), stays: PhantomData }
+        RwLockWriteGuard { lock, holder: Holder::new(me), stays: PhantomData }
     }
 
     /// From writing to reading, with no other writer in between.
@@ -351,7 +350,7 @@ impl<'a, T: Plain> RwLockWriteGuard<'a, T> {
     /// In a process made by the program's own `fork`.
     pub fn downgrade(guard: Self) -> Result<RwLockReadGuard<'a, T>> {
         guard.lock.handle.check()?;
-        let (lock, me) = (guard.lock, guard.me);
+        let (lock, me) = (guard.lock, guard.holder.id());
         std::mem::forget(guard);
         lock.shared().lock.downgrade(me, lock.slot());
         Ok(RwLockReadGuard { lock, stays: PhantomData })
@@ -383,10 +382,10 @@ impl<T: Plain> Drop for RwLockWriteGuard<'_, T> {
             return;
         }
         let shared = self.lock.shared();
-        if self.calm.is_over() {
+        if self.holder.panics() {
             shared.poisoned.store(1, Ordering::Release);
         }
-        shared.lock.write_unlock(self.me);
+        shared.lock.write_unlock(self.holder.id());
     }
 }
 
