@@ -18,12 +18,17 @@ pub use crate::task::testing as task;
 
 /// All of them.
 pub fn mutants() -> Vec<(u32, &'static str)> {
-    [MUTANTS, pool::MUTANTS, crate::object::mutants::ALL].concat()
+    [MUTANTS, pool::MUTANTS, crate::object::mutants::ALL, crate::sync::mutants::ALL].concat()
 }
 
 /// Objects of a kind for tests.
 pub mod object {
     pub use crate::object::testing::{OtherBox, TestBox};
+}
+
+/// Locks in the arenas of a stage.
+pub mod sync {
+    pub use crate::sync::testing::*;
 }
 
 /// Makes one of [`MUTANTS`] in this process and those it forks from now on; 0 for none.

@@ -10,10 +10,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders whose functions are operations.
-const FOLDERS: &[&str] = &["arena", "sync"];
+const FOLDERS: &[&str] = &["arena", "sync", "sync/raw"];
 
 /// Files whose functions touch no shared memory: numbers, words and sizes, and what tests look at.
-const WITHOUT: &[&str] = &["budget", "check", "class", "error", "header", "id", "layout", "mutants", "tests"];
+const WITHOUT: &[&str] =
+    &["budget", "check", "class", "error", "header", "id", "layout", "mutants", "testing", "tests"];
 
 /// Functions that only read shared memory, or only wait for it to change.
 const READS: &[&str] = &[
@@ -44,6 +45,27 @@ const READS: &[&str] = &[
     "mod::slots",
     "create::me",
     "owner_lock::holder",
+    "barrier::is_broken",
+    "barrier::is_leader",
+    "barrier::parties",
+    "barrier::waiting",
+    "condvar::timed_out",
+    "event::is_set",
+    "mutex::holder",
+    "mutex::is_locked",
+    "mutex::is_poisoned",
+    "once::is_completed",
+    "reentrant::depth",
+    "reentrant::is_locked",
+    "reentrant::is_owned",
+    "reentrant::is_poisoned",
+    "rwlock::is_poisoned",
+    "rwlock::is_write_locked",
+    "rwlock::readers",
+    "rwlock::state",
+    "semaphore::available_permits",
+    "semaphore::bound",
+    "semaphore::count",
     "slots::all",
     "slots::children_of",
     "slots::from_raw",
@@ -62,7 +84,17 @@ const READS: &[&str] = &[
 ];
 
 /// Functions that change memory of this process only.
-const PRIVATE: &[&str] = &["cache::block", "cache::hold", "cache::new", "hold::put", "local::lock", "small::put"];
+const PRIVATE: &[&str] = &[
+    "cache::block",
+    "cache::hold",
+    "cache::new",
+    "hold::put",
+    "local::lock",
+    "prim::full_fence",
+    "prim::is_over",
+    "prim::new",
+    "small::put",
+];
 
 /// One store, or a kernel's lock: before it or after it, and nothing else is to be found.
 const ONE_STEP: &[&str] = &["ledger::set_budget", "liveness::hold_liveness", "owner_lock::wake_all", "slots::set_life"];
@@ -83,6 +115,24 @@ const SHOWN: &[&str] = &["slots::set_name"];
 
 /// Steps of operations, stepped through in the rows of these.
 const STEPS: &[(&str, &str)] = &[
+    ("barrier::in_arena", "mutex::in_arena"),
+    ("barrier::new", "mutex::in_arena"),
+    ("condvar::in_arena", "mutex::in_arena"),
+    ("condvar::new", "mutex::in_arena"),
+    ("event::in_arena", "mutex::in_arena"),
+    ("event::new", "mutex::in_arena"),
+    ("mutex::new", "mutex::in_arena"),
+    ("once::in_arena", "mutex::in_arena"),
+    ("once::new", "mutex::in_arena"),
+    ("reentrant::in_arena", "mutex::in_arena"),
+    ("reentrant::new", "mutex::in_arena"),
+    ("rwlock::in_arena", "mutex::in_arena"),
+    ("rwlock::new", "mutex::in_arena"),
+    ("semaphore::new", "semaphore::in_arena"),
+    ("event::wake_sleepers", "audit::audit"),
+    ("mutex::wake_sleepers", "audit::audit"),
+    ("rwlock::wake_sleepers", "audit::audit"),
+    ("thread::thread_at_hand", "thread::thread"),
     ("audit::settle", "audit::audit"),
     ("block::free", "block::drop"),
     ("block::let_go", "block::drop"),

@@ -52,7 +52,7 @@ const ENDED_WELL: u64 = 1;
 /// ```
 #[derive(Clone)]
 pub struct Barrier {
-    handle: Handle<BarrierKind>,
+    pub(super) handle: Handle<BarrierKind>,
 }
 
 /// What a wait at a barrier gives.

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::common::deadline;
 use super::error::Result;
+use super::mutants;
 use super::mutex::MutexGuard;
 use super::raw::RawCondition;
 use crate::Plain;
-use crate::arena::{Arena, ArenaError, Owner};
+use crate::arena::{Arena, ArenaError, Owner, mutant};
 use crate::object::{Doomed, Handle, Kind, Locked, Object, Role, message_by_handle};
 
 /// A condition that threads of all processes wait for under a [`Mutex`](super::Mutex), until another one has changed what that
@@ -46,7 +47,7 @@ use crate::object::{Doomed, Handle, Kind, Locked, Object, Role, message_by_handl
 #[doc(alias = "Condition")]
 #[derive(Clone)]
 pub struct Condvar {
-    handle: Handle<CondvarKind>,
+    pub(super) handle: Handle<CondvarKind>,
 }
 
 /// Whether a wait ended because its time was over.
@@ -87,7 +88,9 @@ unsafe impl Kind for CondvarKind {
 
     fn wake(object: &Object<'_, Self>) {
         // Waits may end for no reason; and those about to sleep must look again, too.
-        object.shared().condition.notify_all();
+        if !mutant(mutants::CONDITION_SILENT) {
+            object.shared().condition.notify_all();
+        }
     }
 }
 

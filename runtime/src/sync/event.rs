@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::common::deadline;
 use super::error::Result;
+use super::mutants;
 use super::raw::RawEvent;
-use crate::arena::{Arena, ArenaError, Owner};
+use crate::arena::{Arena, ArenaError, Owner, mutant};
 use crate::object::{Doomed, Handle, Kind, Locked, Object, Role, message_by_handle};
 
 /// A flag that threads of all processes can wait for.
@@ -64,7 +65,9 @@ unsafe impl Kind for EventKind {
     }
 
     fn wake(object: &Object<'_, Self>) {
-        object.shared().event.wake_sleepers();
+        if !mutant(mutants::EVENT_SILENT) {
+            object.shared().event.wake_sleepers();
+        }
     }
 }
 

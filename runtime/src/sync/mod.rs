@@ -31,6 +31,8 @@ pub(crate) mod raw;
 mod reentrant;
 mod rwlock;
 mod semaphore;
+#[cfg(feature = "testing")]
+pub(crate) mod testing;
 pub(crate) mod wait;
 
 pub use barrier::{Barrier, BarrierWaitResult};

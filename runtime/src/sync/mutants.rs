@@ -12,10 +12,10 @@ pub(crate) const RWLOCK_READERS_KEPT: u32 = 304;
 pub(crate) const SEMAPHORE_IN_TWO_STEPS: u32 = 305;
 /// The audit keeps the permits of the dead.
 pub(crate) const SEMAPHORE_PERMITS_KEPT: u32 = 306;
-/// A notification wakes before it raises the number.
-pub(crate) const CONDITION_WAKES_FIRST: u32 = 307;
-/// An event wakes before it is set.
-pub(crate) const EVENT_WAKES_FIRST: u32 = 308;
+/// The audit wakes nobody who waits for a condition that the dead had.
+pub(crate) const CONDITION_SILENT: u32 = 307;
+/// The audit wakes nobody who waits for an event that the dead had.
+pub(crate) const EVENT_SILENT: u32 = 308;
 /// A barrier counts an arrival and notes whose it is in two steps.
 pub(crate) const BARRIER_IN_TWO_STEPS: u32 = 309;
 /// A run is done before it has begun.
@@ -30,8 +30,8 @@ pub(crate) const ALL: &[(u32, &str)] = &[
     (RWLOCK_READERS_KEPT, "rwlock: audit keeps readers inside"),
     (SEMAPHORE_IN_TWO_STEPS, "semaphore: count and owner in two steps"),
     (SEMAPHORE_PERMITS_KEPT, "semaphore: audit keeps permits"),
-    (CONDITION_WAKES_FIRST, "condition: wake before the number"),
-    (EVENT_WAKES_FIRST, "event: wake before the flag"),
+    (CONDITION_SILENT, "condition: audit wakes nobody"),
+    (EVENT_SILENT, "event: audit wakes nobody"),
     (BARRIER_IN_TWO_STEPS, "barrier: count and owner in two steps"),
     (ONCE_DONE_FIRST, "once: done before it is run"),
 ];

@@ -59,7 +59,7 @@ const INLINE: usize = 48;
 /// ```
 #[doc(alias = "Lock")]
 pub struct Mutex<T: Plain> {
-    handle: Handle<MutexKind>,
+    pub(super) handle: Handle<MutexKind>,
     value: PhantomData<T>,
 }
 
@@ -126,7 +126,7 @@ impl<T: Plain> Mutex<T> {
     }
 
     /// `None` if it is one of another type, as far as can be told.
-    fn from_handle(handle: Handle<MutexKind>) -> Option<Mutex<T>> {
+    pub(super) fn from_handle(handle: Handle<MutexKind>) -> Option<Mutex<T>> {
         let fits = Self::IS_INLINE || handle.extra().1 >= size_of::<T>();
         fits.then_some(Mutex { handle, value: PhantomData })
     }

@@ -31,7 +31,7 @@ const WHAT: &str = "once";
 /// ```
 #[derive(Clone)]
 pub struct Once {
-    handle: Handle<OnceKind>,
+    pub(super) handle: Handle<OnceKind>,
 }
 
 /// The kind of onces.

@@ -37,7 +37,7 @@ const WHAT: &str = "reentrant mutex";
 #[doc(alias = "RLock")]
 #[derive(Clone)]
 pub struct ReentrantMutex {
-    handle: Handle<ReentrantKind>,
+    pub(super) handle: Handle<ReentrantKind>,
 }
 
 /// The kind of reentrant mutexes.

@@ -40,7 +40,7 @@ const WHAT: &str = "read-write lock";
 /// # Ok::<(), offspring::Error>(())
 /// ```
 pub struct RwLock<T: Plain> {
-    handle: Handle<RwLockKind>,
+    pub(super) handle: Handle<RwLockKind>,
     value: PhantomData<T>,
 }
 
@@ -104,7 +104,7 @@ impl<T: Plain> RwLock<T> {
     }
 
     /// `None` if it is one of another type, as far as can be told.
-    fn from_handle(handle: Handle<RwLockKind>) -> Option<RwLock<T>> {
+    pub(super) fn from_handle(handle: Handle<RwLockKind>) -> Option<RwLock<T>> {
         (handle.extra().1 >= size_of::<T>()).then_some(RwLock { handle, value: PhantomData })
     }
 

@@ -40,7 +40,7 @@ const HEIR: u32 = 4;
 /// ```
 #[derive(Clone)]
 pub struct Semaphore {
-    handle: Handle<SemaphoreKind>,
+    pub(super) handle: Handle<SemaphoreKind>,
 }
 
 /// A [`Semaphore`] that never has more permits than it began with: to release one too many is an error.

@@ -74,11 +74,11 @@ fn clean(row: &Row, mode: Mode, part: Part) -> (usize, usize, String) {
         Err(why) => format!("0 1 could not be swept: {why}"),
         Ok(outcome) => {
             let bad: Vec<String> = outcome.bad().map(|(name, bad)| format!("\n    {name}: {bad}")).collect();
-            let [one, auditor, two] = outcome.sweeps().map(|sweep| sweep.kills);
+            let [one, auditor, two, sleeping] = outcome.sweeps().map(|sweep| sweep.kills);
             let asleep: usize = outcome.sweeps().iter().map(|sweep| sweep.asleep).sum();
             let shown = bad.iter().take(5).map(String::as_str).collect::<String>();
             format!(
-                "{} {} {} instructions, kills {one} + {auditor} auditor + {two} of two, {asleep} asleep, {} bad{shown}",
+                "{} {} {} instructions, kills {one} + {auditor} auditor + {two} of two + {sleeping} with a sleeper, {asleep} asleep, {} bad{shown}",
                 outcome.kills(),
                 bad.len(),
                 outcome.one.instructions,

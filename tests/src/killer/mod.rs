@@ -23,6 +23,7 @@ mod arch;
 mod duel;
 mod memory;
 mod runner;
+mod sleeper;
 mod stage;
 mod sweep;
 mod trace;
@@ -30,6 +31,7 @@ pub mod vyukov;
 
 pub use duel::{Fate, audit_sweep, duel};
 pub use memory::{Memory, Region};
+pub use sleeper::sleeper_sweep;
 pub use stage::{calm, in_child};
 pub use sweep::{Bad, Mode, Play, Role, Survivor, Sweep, sweep};
 

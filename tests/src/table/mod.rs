@@ -5,6 +5,7 @@
 //! and of either of two who do it at once. `tests/operations.rs` fails for a public operation without a row.
 
 mod blocks;
+mod locks;
 mod members;
 mod objects;
 mod pool;
@@ -13,7 +14,7 @@ mod trees;
 
 pub use stage::{Scene, Stage};
 
-use crate::killer::{Bad, Fate, Mode, Play, Sweep, audit_sweep, duel, sweep};
+use crate::killer::{Bad, Fate, Mode, Play, Sweep, audit_sweep, duel, sleeper_sweep, sweep};
 use offspring::testing;
 
 /// One operation in one state.
@@ -31,7 +32,7 @@ pub struct Row {
 
 /// All rows.
 pub fn rows() -> Vec<Row> {
-    [blocks::ROWS, trees::ROWS, members::ROWS, pool::ROWS, objects::ROWS].concat()
+    [blocks::ROWS, trees::ROWS, members::ROWS, pool::ROWS, objects::ROWS, locks::ROWS].concat()
 }
 
 /// What came of a row.
@@ -43,6 +44,8 @@ pub struct Outcome {
     pub auditor: Sweep,
     /// Kills of two who do it at once.
     pub two: Sweep,
+    /// Kills of the one who does the operation, while another sleeps until it is done.
+    pub asleep: Sweep,
 }
 
 impl Outcome {
@@ -52,13 +55,13 @@ impl Outcome {
     }
 
     /// Each sweep.
-    pub fn sweeps(&self) -> [&Sweep; 3] {
-        [&self.one, &self.auditor, &self.two]
+    pub fn sweeps(&self) -> [&Sweep; 4] {
+        [&self.one, &self.auditor, &self.two, &self.asleep]
     }
 
     /// All states that survivors could not cope with.
     pub fn bad(&self) -> impl Iterator<Item = (&'static str, &Bad)> {
-        let names = ["the victim is killed", "the auditor is killed", "two at once"];
+        let names = ["the victim is killed", "the auditor is killed", "two at once", "another sleeps"];
         names.into_iter().zip(self.sweeps()).flat_map(|(name, sweep)| sweep.bad.iter().map(move |bad| (name, bad)))
     }
 }
@@ -96,14 +99,20 @@ pub fn run(row: &Row, mode: Mode, part: Part, mutant: u32) -> Result<Outcome, St
         audit: &audit,
         verify: &verify,
     };
-    let mut outcome = Outcome { one: sweep(&play, mode)?, ..Outcome::default() };
+    let one = if scene.together { Sweep::default() } else { sweep(&play, mode)? };
+    let mut outcome = Outcome { one, ..Outcome::default() };
     let enough = |outcome: &Outcome| part == Part::One || mode == Mode::FirstBad && outcome.bad().next().is_some();
     if scene.holder.is_some() && mode == Mode::Every {
         // At full speed, too: only so does the victim come to sleep.
         outcome.one.add(sweep(&play, Mode::Changes)?);
     }
-    if scene.holder.is_none() && !enough(&outcome) {
+    if scene.holder.is_none() && !scene.together && !enough(&outcome) {
         outcome.auditor = audit_sweep(&Play { other: Some(&auditor), ..play }, mode)?;
+    }
+    if let Some(sleeper) = &scene.sleeper
+        && !enough(&outcome)
+    {
+        outcome.asleep = sleeper_sweep(&Play { other: Some(&*sleeper.operation), ..play }, &*sleeper.owed, mode)?;
     }
     if let Some(rival) = &scene.rival
         && !enough(&outcome)

@@ -33,10 +33,18 @@ pub struct Scene {
     pub(super) victim: Box<dyn Fn()>,
     pub(super) rival: Option<Box<dyn Fn()>>,
     pub(super) holder: Option<Box<dyn Fn()>>,
+    pub(super) sleeper: Option<Sleeper>,
+    pub(super) together: bool,
     pub(super) view: Box<dyn Fn() -> String>,
     pub(super) quarantine: bool,
     pub(super) payloads: bool,
     pub(super) counts: Counts,
+}
+
+/// Who sleeps while the victim is killed, and whether it has anything left to wait for.
+pub(super) struct Sleeper {
+    pub(super) operation: Box<dyn Fn()>,
+    pub(super) owed: Box<dyn Fn() -> bool>,
 }
 
 /// What of the ledger must be as before or after.
@@ -64,6 +72,8 @@ impl Scene {
             victim,
             rival: None,
             holder: None,
+            sleeper: None,
+            together: false,
             view: Box::new(String::new),
             quarantine: false,
             payloads: false,
@@ -92,6 +102,20 @@ impl Scene {
             stepped(move || drop(taken));
         };
         Scene { holder: Some(Box::new(give_back)), ..self }
+    }
+
+    /// Somebody else sleeps in `operation` when the victim begins, and must have woken where `owed` says so.
+    pub(super) fn sleeper<T: 'static>(
+        self,
+        operation: impl Fn() -> T + 'static,
+        owed: impl Fn() -> bool + 'static,
+    ) -> Scene {
+        Scene { sleeper: Some(Sleeper { operation: Box::new(act(operation)), owed: Box::new(owed) }), ..self }
+    }
+
+    /// The victim's operation waits for somebody who sleeps already: it is not done alone.
+    pub(super) fn together(self) -> Scene {
+        Scene { together: true, ..self }
     }
 
     /// What the last survivor sees besides the ledger.

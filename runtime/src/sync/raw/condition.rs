@@ -32,9 +32,4 @@ impl RawCondition {
         self.0.fetch_add(1, Ordering::AcqRel);
         wake_all(&self.0);
     }
-
-    /// Wakes all who sleep here, who then look again.
-    pub(crate) fn wake_sleepers(&self) {
-        wake_all(&self.0);
-    }
 }
