@@ -1,7 +1,8 @@
 //! The attributes of `offspring`: see the crate `offspring`, which re-exports them.
 //!
 //! `options.rs` reads the attributes' arguments, `item.rs` the items, `check.rs` refuses what cannot work, `task.rs`,
-//! `message.rs` and `plain.rs` generate. Every refusal is a sentence with the way out, on the smallest span, and comes with the
+//! `message.rs`, `plain.rs` and
+//! `shared.rs` generate. Every refusal is a sentence with the way out, on the smallest span, and comes with the
 //! untouched item: one mistake is one error.
 
 mod check;
@@ -9,6 +10,7 @@ mod item;
 mod message;
 mod options;
 mod plain;
+mod shared;
 mod signature;
 mod task;
 
@@ -158,6 +160,49 @@ pub fn task(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -
 #[proc_macro_attribute]
 pub fn message(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     or_untouched(item.into(), |item| message::expand(arguments.into(), item))
+}
+
+/// Makes a static one object in all processes of a family: by name, made once, by whoever comes first.
+///
+/// The type is a handle (a lock, a queue, a value, a dict), or any [message](https://docs.rs/offspring/latest/offspring/trait.Message.html)
+/// with handles in it. The expression may use `?` with any error; it is evaluated when the static is first used. The static
+/// derefs to its type.
+///
+/// ```
+/// use offspring::sync::Mutex;
+/// use offspring::{Pool, task};
+///
+/// #[offspring::shared]
+/// static TOTAL: Mutex<u64> = Mutex::new(0)?;
+///
+/// #[task]
+/// fn add(x: u64) -> Result<(), offspring::Failure> {
+///     *TOTAL.lock()? += x;
+///     Ok(())
+/// }
+///
+/// # fn main() -> offspring::Result<()> {
+/// let pool = Pool::new()?;
+/// pool.map(add, 0..100)?;
+/// assert_eq!(*TOTAL.lock()?, 4950);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The object lives until the family ends. Where several processes come first at once, each evaluates the expression, and what
+/// one of them made is what all get; one that is killed meanwhile leaves nothing half-made. So the expression should do nothing
+/// but make its value.
+///
+/// # Panics
+/// The use of a static panics when its expression fails, in the caller; [`SharedStatic::get`](https://docs.rs/offspring/latest/offspring/struct.SharedStatic.html)
+/// gives the error instead.
+///
+/// # Options
+/// - `crate = path`: where `offspring` is, if it is re-exported by another crate.
+#[doc(alias = "Manager")]
+#[proc_macro_attribute]
+pub fn shared(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    or_untouched(item.into(), |item| shared::expand(arguments.into(), item))
 }
 
 /// What `expand` makes of the item; or its errors, and the item as it was.

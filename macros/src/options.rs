@@ -128,6 +128,25 @@ impl Parse for GenericArgumentTokens {
     }
 }
 
+/// The arguments of `#[shared(..)]`.
+pub(crate) struct SharedOptions {
+    pub(crate) krate: Path,
+}
+
+impl SharedOptions {
+    pub(crate) fn parse(arguments: TokenStream) -> Result<Self> {
+        let mut options = SharedOptions { krate: default_crate() };
+        each(arguments, |key, input| {
+            if key != "crate" {
+                return Err(Error::new(key.span(), format!("no option `{key}`: there is `crate`")));
+            }
+            options.krate = value(key, input, "path::to::offspring")?;
+            Ok(())
+        })?;
+        Ok(options)
+    }
+}
+
 impl MessageOptions {
     pub(crate) fn parse(arguments: TokenStream) -> Result<Self> {
         let mut options = MessageOptions { krate: default_crate(), derives: None, plain: None };

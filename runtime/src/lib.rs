@@ -67,8 +67,8 @@ pub use flow::{Flow, FlowError, FlowStream, Table};
 #[cfg(feature = "journal")]
 pub use journal::{Durability, Journal, JournalError, JournalItem, JournalReader, JournalRun, JournalTask, Outcome};
 pub use message::{Archived, Message, Plain};
-pub use object::ObjectError;
-pub use offspring_macros::{message, task};
+pub use object::{ObjectError, SharedStatic};
+pub use offspring_macros::{message, shared, task};
 pub use pool::{
     Ahead, Batch, CancelLevel, CancelToken, Imap, ImapUnordered, OnError, Pool, PoolBuilder, PoolError, PoolStats,
     ResultStream, RunOptions, Tally, TaskHandle, View, Views, WaitFor, WorkerInfo, WorkerStatus, as_completed, wait,

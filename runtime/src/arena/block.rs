@@ -271,6 +271,11 @@ impl Block {
         this.arena.adopt(this.hold, this.id, parent, PINS)
     }
 
+    /// Its hold entry and its id.
+    pub(super) fn parts(&self) -> (u32, BlockId) {
+        (self.hold, self.id())
+    }
+
     /// Gives up the block without a change in the arena: its hold entry, and its id, are the caller's to look after.
     pub(crate) fn into_parts(self) -> (u32, BlockId) {
         let this = std::mem::ManuallyDrop::new(self);

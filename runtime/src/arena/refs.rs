@@ -484,6 +484,18 @@ impl Arena {
         Ok(())
     }
 
+    /// Makes a block of this process the family's root block, which belongs to no process; the root, which may be another's.
+    pub(crate) fn make_root(&'static self, block: Block) -> Result<BlockId, ArenaError> {
+        let (hold, id) = block.parts();
+        let made = self.granules()?.root(hold, id);
+        if made {
+            let _ = block.into_parts();
+            self.put_hold(hold);
+            return Ok(id);
+        }
+        self.root().ok_or_else(|| self.out_of_memory(0))
+    }
+
     /// The family's root block.
     pub(crate) fn root(&self) -> Option<BlockId> {
         BlockId::from_raw(self.map.head().root.load(Ordering::Acquire))

@@ -9,6 +9,7 @@ pub(crate) mod kind;
 pub(crate) mod lock;
 mod message;
 pub(crate) mod mutants;
+mod shared_static;
 mod spill;
 #[cfg(feature = "testing")]
 pub(crate) mod testing;
@@ -25,5 +26,6 @@ pub(crate) use kind::Kind;
 pub(crate) use lock::{Doomed, Locked, OWN_OPS, Object, REDO, SETS, Set, destroy, nudge, recover};
 pub use message::ArchivedHandle;
 pub(crate) use message::message_by_handle;
+pub use shared_static::SharedStatic;
 pub(crate) use spill::Spill;
 pub(crate) use watch::Watch;

@@ -275,3 +275,9 @@ impl TestBox {
         Ok(Guard { _locked: self.handle.lock()? })
     }
 }
+
+/// The shared static with this name, as this member of a stage finds or makes it.
+pub fn shared_static(arena: Arena, name: &'static str, value: &str) -> Result<String, String> {
+    super::directory::find_or_make(arena.inner(), name, name, || Ok(value.to_owned()))
+        .map_err(|error| error.to_string())
+}

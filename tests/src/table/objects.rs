@@ -3,7 +3,7 @@
 use super::stage::{Counts, once};
 use super::{Row, Scene, Stage};
 use offspring::testing::Arena;
-use offspring::testing::object::TestBox;
+use offspring::testing::object::{TestBox, shared_static};
 
 const SMALL: usize = 100;
 const LARGE: usize = 100_000;
@@ -28,6 +28,21 @@ fn seen(it: TestBox) -> impl Fn() -> String + 'static {
         assert!(it.take().unwrap());
         format!("references {references:?}, {changes} changes, {}", if full { "full" } else { "empty" })
     }
+}
+
+/// The statics, each of which is made now if it was not before; what is found is whole, and found again.
+fn statics(last: Arena) -> String {
+    let found: Vec<String> = ["first", "second", "third"]
+        .into_iter()
+        .map(|name| {
+            let found = shared_static(last, name, "new").unwrap();
+            assert_eq!(shared_static(last, name, "newer").unwrap(), found);
+            let whole = ["new", "mine", "theirs"].contains(&&*found) || found == "x".repeat(20);
+            assert!(whole, "{found}");
+            found.chars().take(6).collect()
+        })
+        .collect();
+    found.join(" ")
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -340,6 +355,34 @@ pub(super) const ROWS: &[Row] = &[
                 .counts(Counts::Nothing)
                 .quarantine()
                 .view(seen(it))
+        },
+    },
+    Row {
+        name: "static: make the first one of a family, while somebody else does",
+        covers: &["directory::find_or_make", "refs::make_root", "granule::root"],
+        mutants: &[],
+        scene: |stage| {
+            let (victim, other, last) = (stage.victim, stage.other, stage.last);
+            let long = "x".repeat(20);
+            Scene::of(move || shared_static(victim, "first", &long).unwrap())
+                .payloads()
+                .counts(Counts::Blocks)
+                .rival(move || shared_static(other, "first", "theirs").unwrap())
+                .view(move || statics(last))
+        },
+    },
+    Row {
+        name: "static: make another one, while somebody else makes a third",
+        covers: &["directory::find_or_make"],
+        mutants: &[205],
+        scene: |stage| {
+            let (victim, other, last) = (stage.victim, stage.other, stage.last);
+            shared_static(stage.root, "first", "mine").unwrap();
+            Scene::of(move || shared_static(victim, "second", "mine").unwrap())
+                .payloads()
+                .counts(Counts::Blocks)
+                .rival(move || shared_static(other, "third", "theirs").unwrap())
+                .view(move || statics(last))
         },
     },
 ];
