@@ -1,6 +1,7 @@
 //! The kinds that all errors of this crate share, and the error a `main` returns.
 
 use crate::process::{CommandError, DaemonError};
+use crate::shared::SharedError;
 use crate::sync::SyncError;
 use crate::{Failure, ObjectError};
 use crate::{FlowError, PoolError, SpawnError, TaskError};
@@ -96,6 +97,9 @@ pub enum Error {
     /// A lock, a permit or a meeting was not to be had.
     #[error(transparent)]
     Sync(#[from] SyncError),
+    /// An operation on shared data failed.
+    #[error(transparent)]
+    Shared(#[from] SharedError),
     /// A system call failed, of this crate or of the program itself.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -114,6 +118,7 @@ impl Error {
             Error::Command(error) => error.kind(),
             Error::Daemon(error) => error.kind(),
             Error::Sync(error) => error.kind(),
+            Error::Shared(error) => error.kind(),
             Error::Io(_) => ErrorKind::Io,
         }
     }

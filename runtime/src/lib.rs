@@ -49,6 +49,7 @@ mod message;
 mod object;
 mod pool;
 pub mod process;
+pub mod shared;
 mod status;
 pub mod sync;
 mod sys;

@@ -55,6 +55,7 @@ impl Arena {
             }
         }
         self.recover_granules()?;
+        self.recover_guarded(dead)?;
         object::recover_root(self)?;
         self.audit_references(dead)?;
         for index in 0..self.hold_high(dead.slot()) {

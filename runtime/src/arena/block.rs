@@ -257,6 +257,17 @@ impl Block {
         unsafe { self.arena.map.base().add(self.id.pos() as usize).as_ptr() }
     }
 
+    /// Its entry in this process's hold table.
+    pub(super) fn hold(&self) -> u32 {
+        self.hold
+    }
+
+    /// Leaves the block to whom it was given.
+    pub(super) fn forget(self) -> (&'static Arena, u32) {
+        let this = std::mem::ManuallyDrop::new(self);
+        (this.arena, this.hold)
+    }
+
     /// Hands the block over as a child of `parent`, which somebody else may hold; freed with it. Fails, and frees this
     /// block, if `parent` is gone.
     pub(crate) fn adopt_into(self, parent: BlockId) -> Result<(), ArenaError> {

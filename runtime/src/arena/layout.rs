@@ -173,7 +173,7 @@ pub(crate) struct ThreadRecord {
     pub(crate) waiting_on: AtomicU64,
     /// Position of a futex word whose sleepers this thread is about to wake: the audit of its process wakes them.
     pub(crate) intent: AtomicU64,
-    /// What this thread is building, as the owner of that understands it.
+    /// Where the `journal::Guarded` stands that this thread locks or has locked; 0 for none.
     pub(crate) building: AtomicU64,
 }
 

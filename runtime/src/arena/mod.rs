@@ -15,6 +15,7 @@ mod granule;
 mod header;
 mod hold;
 mod id;
+pub(crate) mod journal;
 mod layout;
 #[cfg(any(test, feature = "testing"))]
 mod ledger;

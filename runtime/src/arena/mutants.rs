@@ -20,6 +20,13 @@ pub(crate) const REMOTE_BIT_LAST: u32 = 8;
 /// The redo record is cleared before the change that it describes is made.
 pub(crate) const REDO_CLEARED_EARLY: u32 = 9;
 
+/// A redo record that can stand anywhere is carried out before it says what.
+pub(crate) const JOURNAL_LATE: u32 = 10;
+/// Such a record is cleared before it is carried out.
+pub(crate) const JOURNAL_CLEARED_EARLY: u32 = 11;
+/// A thread locks such a record without naming it first.
+pub(crate) const GUARD_UNNAMED: u32 = 12;
+
 /// All of them, with the operation that shows each.
 #[cfg(feature = "testing")]
 pub(crate) const ALL: &[(u32, &str)] = &[
@@ -32,6 +39,9 @@ pub(crate) const ALL: &[(u32, &str)] = &[
     (UNLINK_FIRST, "free of a parent: unlink before intent"),
     (REMOTE_BIT_LAST, "free (small) by another process: hold entry before bit"),
     (REDO_CLEARED_EARLY, "alloc and free (large): redo record cleared before change"),
+    (JOURNAL_LATE, "journal: change before record"),
+    (JOURNAL_CLEARED_EARLY, "journal: record cleared before change"),
+    (GUARD_UNNAMED, "journal: locked without a name"),
 ];
 
 #[cfg(feature = "testing")]

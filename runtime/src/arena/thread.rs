@@ -151,6 +151,15 @@ impl Arena {
         (0..THREADS).filter(|index| self.map.thread_owner(*index).load(Ordering::Relaxed) != 0).count()
     }
 
+    /// What the threads of a dead process were building, as they noted it.
+    pub(crate) fn building_of(&self, dead: Owner) -> Vec<u64> {
+        (0..THREADS)
+            .filter(|index| self.map.thread_owner(*index).load(Ordering::Acquire) == dead.raw())
+            .map(|index| self.map.thread(index).building.load(Ordering::Acquire))
+            .filter(|building| *building != 0)
+            .collect()
+    }
+
     /// Visits the records of a dead process, then returns them. Repeatable.
     pub(crate) fn audit_threads(&self, dead: Owner, mut visit: impl FnMut(&ThreadRecord)) {
         for index in 0..THREADS {

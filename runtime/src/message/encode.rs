@@ -182,6 +182,40 @@ impl Encoder {
         self.cur
     }
 
+    /// [`Encoder::put`] with the item's data beginning at `start`, where there is room up to `end`; the sink is asked when that
+    /// proves too small. `slot` is called when all data is written and says where the root goes. Returns the end of the data.
+    ///
+    /// # Safety
+    /// As for [`Encoder::put`]; what lies from `start` to `end` is this caller's to write, like a [`SinkSpan`], except that
+    /// `start` needs only the alignment of the data, and that a span of the sink gets the data at the same offset modulo 64.
+    pub(crate) unsafe fn put_at<T: Message>(
+        &mut self,
+        value: &T,
+        (start, end): (*mut u8, *mut u8),
+        slot: impl FnOnce() -> *mut u8,
+    ) -> Result<*mut u8, EncodeError> {
+        self.delta = BIAS;
+        (self.start, self.cur, self.end) = (start, start, end);
+        match T::write_parts(value, self) {
+            Ok(resolver) => {
+                let slot = slot().cast::<T::Archived>();
+                // SAFETY: the caller vouches for the slot. The position is the address plus delta, see the module doc.
+                let place = unsafe { Place::new_unchecked((slot as usize).wrapping_add(self.delta), slot) };
+                T::write_root(value, resolver, place);
+                let end = self.cur;
+                if !self.shared.is_empty() {
+                    self.shared.clear();
+                }
+                (self.start, self.cur, self.end) = (start, start, start);
+                Ok(end)
+            }
+            Err(error) => {
+                self.abandon();
+                Err(error)
+            }
+        }
+    }
+
     /// Forgets the item being written, after an error or a panic.
     #[cold]
     pub(crate) fn abandon(&mut self) {

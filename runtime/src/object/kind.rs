@@ -68,6 +68,8 @@ impl Table {
 static KINDS: &[Table] = &[
     Table::of::<super::directory::Directory>(),
     Table::of::<crate::pool::cancel::TokenKind>(),
+    Table::of::<crate::shared::kinds::DictKind>(),
+    Table::of::<crate::shared::kinds::ListKind>(),
     #[cfg(feature = "testing")]
     Table::of::<super::testing::BoxKind>(),
     #[cfg(feature = "testing")]

@@ -1,0 +1,25 @@
+//! Seeded mistakes of the shared structures; see `arena::mutants`. They exist in `testing` builds only.
+
+/// A reader trusts its copy without looking whether the block is still in its cell.
+pub(super) const NO_SECOND_LOOK: u32 = 501;
+/// The block that was replaced is taken in a change of its own.
+pub(super) const REPLACE_TAKES_LATE: u32 = 502;
+/// A page that is split gives its keys away before anybody can find the new page.
+pub(super) const SPLIT_IN_TWO: u32 = 503;
+/// A list's length is changed apart from its items.
+pub(super) const LENGTH_APART: u32 = 504;
+/// A part of an array is claimed before its bounds are known.
+pub(super) const CLAIM_WITHOUT_BOUNDS: u32 = 505;
+/// A value's old block is forgotten, not taken.
+pub(super) const OLD_VALUE_LOST: u32 = 506;
+
+/// All of them, with the operation that shows each.
+#[cfg(feature = "testing")]
+pub(crate) const ALL: &[(u32, &str)] = &[
+    (NO_SECOND_LOOK, "dict get: no second look at the cell"),
+    (REPLACE_TAKES_LATE, "dict insert: old block taken apart"),
+    (SPLIT_IN_TWO, "dict split: in two changes"),
+    (LENGTH_APART, "list push: length apart"),
+    (CLAIM_WITHOUT_BOUNDS, "array part: claimed before its bounds"),
+    (OLD_VALUE_LOST, "value set: old block forgotten"),
+];
