@@ -70,6 +70,10 @@ static KINDS: &[Table] = &[
     Table::of::<crate::pool::cancel::TokenKind>(),
     Table::of::<crate::shared::kinds::DictKind>(),
     Table::of::<crate::shared::kinds::ListKind>(),
+    Table::of::<crate::shared::kinds::NamespaceKind>(),
+    Table::of::<crate::shared::kinds::ValueKind>(),
+    Table::of::<crate::shared::kinds::BroadcastKind>(),
+    Table::of::<crate::shared::kinds::ArrayKind>(),
     #[cfg(feature = "testing")]
     Table::of::<super::testing::BoxKind>(),
     #[cfg(feature = "testing")]

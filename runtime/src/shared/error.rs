@@ -76,6 +76,9 @@ pub enum SharedError {
     /// The wait was too long.
     #[error("the array was not unlocked in time")]
     Timeout,
+    /// 256 parts of an array are being written.
+    #[error("256 parts of an array can be written at a time, and all of them are")]
+    TooManyParts,
     /// More keys of one hash than there is room for.
     #[error("too many keys of one hash")]
     Full,
@@ -96,7 +99,7 @@ impl SharedError {
             SharedError::InUse { .. } => ErrorKind::InUse,
             SharedError::Poisoned => ErrorKind::Poisoned,
             SharedError::Timeout => ErrorKind::Timeout,
-            SharedError::Full => ErrorKind::Limit,
+            SharedError::Full | SharedError::TooManyParts => ErrorKind::Limit,
         }
     }
 }

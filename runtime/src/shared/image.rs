@@ -21,8 +21,8 @@
 //! 64; offsets are checked against its length. What is read through a `RawBlock` or a position is payload.
 #![allow(unsafe_code)]
 
-use std::any::Any;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::any::Any;
 use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -118,7 +118,8 @@ impl Sink for OverflowSink {
     fn more(&mut self, min: usize) -> Result<SinkSpan, EncodeError> {
         let too_long = || EncodeError::new(ErrorKind::OutOfMemory, "a message longer than the address space");
         let mut overflow = self.0.borrow_mut();
-        let len = overflow.head.checked_add(min).and_then(|len| len.checked_next_multiple_of(64)).ok_or_else(too_long)?;
+        let len =
+            overflow.head.checked_add(min).and_then(|len| len.checked_next_multiple_of(64)).ok_or_else(too_long)?;
         let (start, len) = match overflow.arena {
             Some(arena) => {
                 let block = arena.alloc(len).map_err(|error| EncodeError::new(error.kind(), error.to_string()))?;
@@ -221,23 +222,14 @@ impl Writer {
         let end = (end as usize - self.memory.ptr(0) as usize).max(data);
         let padded = end.next_multiple_of(16);
         if padded > self.memory.len || padded > u32::MAX as usize {
-            return Err(EncodeError::new(ErrorKind::NotSendable, "a key of such a length: use a hash of it as the key"));
+            return Err(EncodeError::new(
+                ErrorKind::NotSendable,
+                "a key of such a length: use a hash of it as the key",
+            ));
         }
         self.memory.zero(end, padded);
         self.key_len = padded - HEAD;
         Ok(())
-    }
-
-    /// Takes a key that was written before.
-    pub(super) fn key_from(&mut self, key: &[u64]) {
-        let len = key.len() * 8;
-        if HEAD + len > self.memory.len {
-            self.memory = Memory::new(HEAD + len);
-        }
-        for (index, word) in key.iter().enumerate() {
-            self.memory.set(HEAD / 8 + index, *word);
-        }
-        self.key_len = len;
     }
 
     /// The bytes of the key.
@@ -452,9 +444,8 @@ unsafe fn read_at<V: Message>(start: *const u8, offset: usize, total: usize) -> 
 /// A number that tells one type from another within a build.
 pub(super) fn type_tag<T: 'static>() -> u64 {
     let name = std::any::type_name::<T>();
-    name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    name.bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// The hash of a key's bytes.

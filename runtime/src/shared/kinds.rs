@@ -58,3 +58,45 @@ kind! {
         super::list::Spine::new(object.arena(), root, pos_of(object, root)?).destroy()
     }
 }
+
+kind! {
+    /// The kind of [`super::Namespace`].
+    NamespaceKind = 52, "a namespace", super::dict::Root, |object| {
+        let root = object.shared();
+        super::dict::Table::new(object.arena(), root, pos_of(object, root)?).destroy()
+    }
+}
+
+kind! {
+    /// The kind of [`super::Value`].
+    ValueKind = 53, "a shared value", super::value::Root, |object| super::value::destroy(object)
+}
+
+kind! {
+    /// The kind of [`super::Shared`].
+    BroadcastKind = 54, "a value that is written once", super::broadcast::Root, |object| super::broadcast::destroy(object)
+}
+
+/// The kind of [`super::Array`].
+#[derive(Debug)]
+pub(crate) struct ArrayKind;
+
+// SAFETY: as above.
+unsafe impl Kind for ArrayKind {
+    const CODE: u32 = 55;
+    const NAME: &'static str = "an array";
+    type Shared = super::array::Root;
+
+    fn recover(object: &Locked<'_, Self>, dead: Owner) -> Result<(), ArenaError> {
+        super::array::recover(object, dead);
+        Ok(())
+    }
+
+    fn destroy(object: &Doomed<'_, Self>) -> Result<(), ArenaError> {
+        super::array::destroy(object)
+    }
+
+    fn wake(object: &Object<'_, Self>) {
+        super::array::wake(object);
+    }
+}

@@ -2,6 +2,8 @@
 //!
 //! `README.md` in this folder holds the protocols.
 
+mod array;
+mod broadcast;
 mod dict;
 mod error;
 mod image;
@@ -9,8 +11,17 @@ mod key;
 pub(crate) mod kinds;
 mod list;
 pub(crate) mod mutants;
+mod namespace;
+mod range;
+#[cfg(test)]
+mod tests;
+mod value;
 
+pub use array::{Array, ArrayGuard, ArrayPart, PartGuard};
+pub use broadcast::Shared;
 pub use dict::{Dict, Iter as DictIter, Keys, Values};
 pub use error::SharedError;
 pub use key::{AsKey, Key};
 pub use list::{Iter as ListIter, List};
+pub use namespace::Namespace;
+pub use value::{Integer, Value};

@@ -13,8 +13,8 @@ use std::hash::Hash;
 use std::marker::PhantomData;
 
 pub use iter::{Iter, Keys, Values};
+pub(super) use table::{Inserted, When};
 pub(crate) use table::{Root, Table};
-use table::{Inserted, When};
 
 use super::SharedError;
 use super::image::{self, Buffer, Writer, with_buffer, with_writer};
@@ -117,10 +117,6 @@ impl<K: Key, V: Message> Dict<K, V> {
         Dict { handle, types: PhantomData }
     }
 
-    pub(crate) fn handle(&self) -> &Handle<DictKind> {
-        &self.handle
-    }
-
     fn table(&self) -> Result<Table<'_>> {
         self.handle.check()?;
         let root = self.handle.shared();
@@ -208,7 +204,7 @@ impl<K: Key, V: Message> Dict<K, V> {
     pub fn insert<Q: AsKey<K> + ?Sized>(&self, key: &Q, value: &V) -> Result<Option<V>> {
         match self.put(key, value, When::Always)? {
             Inserted::Replaced(old) => self.old(&old),
-            Inserted::New | Inserted::Refused(_) => Ok(None),
+            Inserted::New | Inserted::Refused => Ok(None),
         }
     }
 
@@ -234,7 +230,7 @@ impl<K: Key, V: Message> Dict<K, V> {
     pub fn replace<Q: AsKey<K> + ?Sized>(&self, key: &Q, value: &V) -> Result<Option<V>> {
         match self.put(key, value, When::Present)? {
             Inserted::Replaced(old) => self.old(&old),
-            Inserted::New | Inserted::Refused(_) => Ok(None),
+            Inserted::New | Inserted::Refused => Ok(None),
         }
     }
 
@@ -380,7 +376,7 @@ impl<K: Key, V: Message> Dict<K, V> {
                 let block = writer.block(self.handle.arena(), (hash, NO_TAG), &new)?;
                 let when = holder.map_or(When::Absent, When::Holds);
                 match table.insert((hash, writer.key_words()), block, when)? {
-                    Inserted::Refused(_) => {}
+                    Inserted::Refused => {}
                     Inserted::New | Inserted::Replaced(_) => return Ok(Some(new)),
                 }
             }

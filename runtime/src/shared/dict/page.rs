@@ -154,7 +154,11 @@ impl PageRef {
 
     /// Calls `visit` with each cell that may have this key, its bucket and index, until it returns something.
     #[inline]
-    pub(super) fn scan<R>(&self, hash: u64, mut visit: impl FnMut(&AtomicU64, BlockId, usize, usize) -> Option<R>) -> Option<R> {
+    pub(super) fn scan<R>(
+        &self,
+        hash: u64,
+        mut visit: impl FnMut(&AtomicU64, BlockId, usize, usize) -> Option<R>,
+    ) -> Option<R> {
         let (tag, mut at) = (tag_of(hash), home_of(hash));
         for _ in 0..BUCKETS {
             let bucket = &self.page.buckets[at];

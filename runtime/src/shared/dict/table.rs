@@ -62,18 +62,18 @@ pub(crate) struct Table<'a> {
 }
 
 /// What became of an insert.
-pub(super) enum Inserted {
+pub(in super::super) enum Inserted {
     /// The key is new.
     New,
     /// The key had this block before.
     Replaced(Taker),
-    /// Nothing was done, and the block comes back: the key's cell does not hold what the caller expects.
-    Refused(Block),
+    /// Nothing was done, and the block is freed: the key's cell does not hold what the caller expects.
+    Refused,
 }
 
 /// When an insert is to be done.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum When {
+pub(in super::super) enum When {
     Always,
     /// If the key is not there.
     Absent,
@@ -109,7 +109,7 @@ impl<'a> Table<'a> {
     }
 
     #[inline]
-    pub(super) fn hash(&self, key: &[u64]) -> u64 {
+    pub(in super::super) fn hash(&self, key: &[u64]) -> u64 {
         image::hash(self.root.seed.load(Ordering::Relaxed), key)
     }
 
@@ -158,7 +158,7 @@ impl<'a> Table<'a> {
     }
 
     /// Looks for a key without a lock, and copies its image if there is a `buffer` for it.
-    pub(super) fn find(
+    pub(in super::super) fn find(
         &self,
         hash: u64,
         key: &[u64],
@@ -260,7 +260,7 @@ impl<'a> Table<'a> {
     }
 
     /// Puts a block, the image of `key`, into the table.
-    pub(super) fn insert(
+    pub(in super::super) fn insert(
         &self,
         (hash, key): (u64, &[u64]),
         block: Block,
@@ -268,7 +268,8 @@ impl<'a> Table<'a> {
     ) -> Result<Inserted, SharedError> {
         loop {
             let (page, mut guard) = self.locked(hash)?;
-            let holder = page.scan(hash, |cell, id, _, _| self.is_image_of(id, hash, key).then_some((cell_pos(&page, cell), id)));
+            let holder = page
+                .scan(hash, |cell, id, _, _| self.is_image_of(id, hash, key).then_some((cell_pos(&page, cell), id)));
             if let Some((cell, old)) = holder {
                 let wanted = match when {
                     When::Always | When::Present => true,
@@ -276,7 +277,7 @@ impl<'a> Table<'a> {
                     When::Holds(expected) => expected == old,
                 };
                 if !wanted {
-                    return Ok(Inserted::Refused(block));
+                    return Ok(Inserted::Refused);
                 }
                 let id = block.id();
                 // Entries of the hold table are given and taken in this order, so that one is enough.
@@ -288,7 +289,7 @@ impl<'a> Table<'a> {
                     return Ok(Inserted::Replaced(taker));
                 }
                 let hold = block.give();
-                let Action::Give(entry, _) = hold else { return Ok(Inserted::Refused(block)) };
+                let Action::Give(entry, _) = hold else { return Ok(Inserted::Refused) };
                 guard.apply(&[hold, Action::Store(cell, id.raw()), Action::Take(entry, old)]);
                 let mut taker = block.given();
                 taker.took(old);
@@ -296,7 +297,7 @@ impl<'a> Table<'a> {
                 return Ok(Inserted::Replaced(taker));
             }
             if matches!(when, When::Present | When::Holds(_)) {
-                return Ok(Inserted::Refused(block));
+                return Ok(Inserted::Refused);
             }
             let before: Metas = std::array::from_fn(|at| page.buckets[at].meta.load(Ordering::Relaxed));
             let mut metas = before;
@@ -330,7 +331,11 @@ impl<'a> Table<'a> {
             if reach == BUCKETS {
                 // Only a table with more equal hashes than a page has cells comes here.
                 let mut all = actions[..3].to_vec();
-                all.extend((0..BUCKETS).filter(|at| metas[*at] != before[*at]).map(|at| page.store(&page.buckets[at].meta, metas[at])));
+                all.extend(
+                    (0..BUCKETS)
+                        .filter(|at| metas[*at] != before[*at])
+                        .map(|at| page.store(&page.buckets[at].meta, metas[at])),
+                );
                 guard.apply_all(&all)?;
             } else {
                 guard.apply(&actions[..count]);
@@ -341,7 +346,11 @@ impl<'a> Table<'a> {
     }
 
     /// Takes a key out of the table; with `only`, if it has that block.
-    pub(super) fn remove(&self, (hash, key): (u64, &[u64]), only: Option<BlockId>) -> Result<Option<Taker>, SharedError> {
+    pub(in super::super) fn remove(
+        &self,
+        (hash, key): (u64, &[u64]),
+        only: Option<BlockId>,
+    ) -> Result<Option<Taker>, SharedError> {
         let mut taker = self.arena.taker()?;
         let (page, mut guard) = self.locked(hash)?;
         let found = page.scan(hash, |_, id, at, index| self.is_image_of(id, hash, key).then_some((id, at, index)));
@@ -455,7 +464,7 @@ impl<'a> Table<'a> {
     }
 
     /// Forgets all keys, then gives their memory back.
-    pub(super) fn clear(&self) -> Result<(), SharedError> {
+    pub(in super::super) fn clear(&self) -> Result<(), SharedError> {
         let mut guard = self.arena.guard(&self.root.guarded, self.pos)?;
         let next = self.root.epoch.load(Ordering::Relaxed) + 1;
         guard.apply(&[self.store(&self.root.epoch, next)]);
@@ -494,7 +503,7 @@ impl<'a> Table<'a> {
     }
 
     /// How many keys there are: exact if nobody changes that meanwhile.
-    pub(super) fn len(&self) -> Result<usize, SharedError> {
+    pub(in super::super) fn len(&self) -> Result<usize, SharedError> {
         let (mut keys, now) = (0, self.epoch());
         self.walk(|page| {
             if page.epoch.load(Ordering::Acquire) == now {
@@ -506,7 +515,7 @@ impl<'a> Table<'a> {
     }
 
     /// The keys of the page at `cursor`, all at one moment, and where the next page begins.
-    pub(super) fn keys_at(&self, cursor: u64) -> Result<(Vec<Vec<u64>>, Option<u64>), SharedError> {
+    pub(in super::super) fn keys_at(&self, cursor: u64) -> Result<(Vec<Vec<u64>>, Option<u64>), SharedError> {
         let mut tries = 0;
         loop {
             let (page, depth, next) = self.page_at(cursor)?;

@@ -45,7 +45,8 @@ fn it_does_what_a_hash_map_does() {
                 6 => assert_eq!(dict.get(&key).unwrap(), map.get(&key).cloned()),
                 7 => assert_eq!(dict.contains(&key).unwrap(), map.contains_key(&key)),
                 8 => {
-                    let change = |old: Option<Vec<u32>>| old.map(|old| [old, vec![step]].concat()).filter(|it| it.len() < 25);
+                    let change =
+                        |old: Option<Vec<u32>>| old.map(|old| [old, vec![step]].concat()).filter(|it| it.len() < 25);
                     let new = change(map.get(&key).cloned());
                     assert_eq!(dict.modify(&key, change).unwrap(), new);
                     match new {
@@ -185,27 +186,4 @@ fn a_key_that_stays_is_seen_once_by_every_iteration() {
     });
     drop(dict);
     assert_eq!(blocks(arena), 0);
-}
-
-#[test]
-#[ignore]
-fn zz_bench() {
-    let arena = arena();
-    let dict: Dict<String, u64> = new(arena);
-    for threads in [1u64, 2] {
-        for round in 0..3 {
-        let start = std::time::Instant::now();
-        std::thread::scope(|scope| {
-            for k in 0..threads {
-                let dict = dict.clone();
-                scope.spawn(move || {
-                    for i in (k..100_000).step_by(threads as usize) { dict.set(&format!("key:{i}"), &i).unwrap(); }
-                    for i in (k..100_000).step_by(threads as usize) { assert_eq!(dict.get(&format!("key:{i}")).unwrap(), Some(i)); }
-                });
-            }
-        });
-        eprintln!("{threads} round {round}: {:.2} M op/s", 200_000.0 / start.elapsed().as_secs_f64() / 1e6);
-        }
-        dict.clear().unwrap();
-    }
 }

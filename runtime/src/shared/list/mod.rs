@@ -8,13 +8,14 @@ mod tests;
 use std::cmp::Ordering;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 
 pub(crate) use spine::{Root, Spine};
 
 use super::SharedError;
 use super::image::{self, Buffer, with_buffer, with_writer};
 use super::kinds::{ListKind, pos_in};
+use super::range::bounds;
 use crate::arena::journal::Taker;
 use crate::arena::{Arena, Block, BlockId};
 use crate::message::Message;
@@ -256,7 +257,8 @@ impl<T: Message> List<T> {
     /// Removes the item at `index`, and returns it.
     #[doc(alias = "__delitem__")]
     pub fn remove(&self, index: usize) -> Result<T> {
-        let range = |len| if index < len { Ok((index, index + 1)) } else { Err(SharedError::OutOfRange { index, len }) };
+        let range =
+            |len| if index < len { Ok((index, index + 1)) } else { Err(SharedError::OutOfRange { index, len }) };
         self.splice_with(range, &[])?.pop().ok_or(SharedError::Damaged)
     }
 
@@ -507,24 +509,6 @@ unsafe fn buffer_value<T: Message>(buffer: &mut Buffer, shown: image::Shown, sti
     }
     // SAFETY: a good copy.
     unsafe { buffer.value() }.ok()
-}
-
-/// The range's ends in a list of so many items.
-fn bounds(range: &impl RangeBounds<usize>, len: usize) -> Result<(usize, usize)> {
-    let from = match range.start_bound() {
-        Bound::Included(from) => *from,
-        Bound::Excluded(before) => before.saturating_add(1),
-        Bound::Unbounded => 0,
-    };
-    let to = match range.end_bound() {
-        Bound::Included(last) => last.saturating_add(1),
-        Bound::Excluded(to) => *to,
-        Bound::Unbounded => len,
-    };
-    if to > len || from > to {
-        return Err(SharedError::OutOfRange { index: from.max(to), len });
-    }
-    Ok((from, to))
 }
 
 /// The items of a list; made by [`List::iter`].

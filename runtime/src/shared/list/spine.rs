@@ -472,11 +472,7 @@ impl Locked<'_> {
     pub(super) fn clear(&mut self) -> Result<(), SharedError> {
         let spine = self.spine;
         let index = spine.root.index.load(Ordering::Relaxed);
-        self.guard.apply(&[
-            spine.store(&spine.root.index, 0),
-            self.changed(),
-            spine.store(&spine.root.grave, index),
-        ]);
+        self.guard.apply(&[spine.store(&spine.root.index, 0), self.changed(), spine.store(&spine.root.grave, index)]);
         self.empty_grave()
     }
 
