@@ -135,7 +135,7 @@ impl<T: Message> Value<T> {
     }
 
     fn of_word(word: u64) -> Result<T> {
-                // SAFETY: only called where the value has at most 8 bytes, and so needs no more alignment: they are those of one that
+        // SAFETY: only called where the value has at most 8 bytes, and so needs no more alignment: they are those of one that
         // `to_word` took, and the archived form's, as `COPY` says.
         let archived = unsafe { &*std::ptr::from_ref(&word).cast::<T::Archived>() };
         Ok(T::read(archived, &mut Decoder::new())?)
