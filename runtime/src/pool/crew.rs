@@ -157,8 +157,8 @@ impl Core {
         }
     }
 
-    /// How many workers are about to take a chunk: those still starting, those that look at no job, and those that look at one in which
-    /// nothing is left for them. Another may be about to begin a long item, so it does not count.
+    /// How many workers are about to take a chunk: those still starting, those that look at no job, those that look at one in which
+    /// nothing is left for them, or nothing was claimed yet. Another may be about to begin a long item, so it does not count.
     fn at_hand(&self, inner: &Inner) -> u64 {
         let control = self.estate.control();
         let is_busy = |seat: &&Seat| match BlockId::from_raw(seat.job.load(SeqCst)) {
@@ -168,7 +168,7 @@ impl Core {
                 .get(&id)
                 .cloned()
                 .or_else(|| self.estate.retired(id))
-                .is_some_and(|job| job.is_left_by(seat)),
+                .is_some_and(|job| job.is_open_to(seat)),
         };
         let busy = control.seats.iter().filter(is_busy).count();
         ((inner.crew.members.len() + inner.crew.starting) as u64).saturating_sub(busy as u64)

@@ -291,10 +291,15 @@ impl Job {
         (view.words.len() as u64).saturating_sub(view.header.cursor.0.load(SeqCst))
     }
 
-    /// Has the worker of `seat`, which names this job, done the last that it will do here?
-    pub(super) fn is_left_by(&self, seat: &Seat) -> bool {
+    /// Is the worker of `seat`, which names this job, free for more: as it has done the last that it will do here, or as it is about to
+    /// claim the first chunk of all, which [`unclaimed`](Self::unclaimed) counts?
+    pub(super) fn is_open_to(&self, seat: &Seat) -> bool {
+        let view = self.view();
+        if view.header.cursor.0.load(SeqCst) == 0 {
+            return true;
+        }
         let last = usize::try_from(seat.chunk.load(SeqCst)).ok();
-        let word = last.and_then(|chunk| self.view().words.get(chunk).map(|word| Chunk::load(word, SeqCst)));
+        let word = last.and_then(|chunk| view.words.get(chunk).map(|word| Chunk::load(word, SeqCst)));
         // The seat names a chunk before it is claimed.
         matches!(word, Some(Chunk::Done { .. })) && self.unclaimed() == 0
     }
