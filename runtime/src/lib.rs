@@ -72,7 +72,8 @@ pub use object::{ObjectError, SharedStatic};
 pub use offspring_macros::{message, shared, task};
 pub use pool::{
     Ahead, Batch, CancelLevel, CancelToken, Imap, ImapUnordered, OnError, Pool, PoolBuilder, PoolError, PoolStats,
-    ResultStream, RunOptions, Tally, TaskHandle, View, Views, WaitFor, WorkerInfo, WorkerStatus, as_completed, wait,
+    ResultStream, RunOptions, Tally, TaskHandle, View, Views, WaitFor, WorkerInfo, WorkerStatus, as_completed,
+    handle_ctrl_c, interrupted, wait,
 };
 pub use process::{
     Child, Disposition, ExitStatus, Process, Signal, Signals, SpawnError, StartMethod, Waitable, init, spawn, wait_any,

@@ -10,6 +10,7 @@ use super::crew::Crew;
 use super::errand::Ending;
 use super::estimate::Estimates;
 use super::hook::{Hook, Left};
+use super::interrupt;
 use super::job::Job;
 use super::layout::{self, Control, ControlView, state as phase};
 use super::state::StateInput;
@@ -119,6 +120,8 @@ pub(super) enum Phase {
     Open,
     /// It finishes what it has.
     Closed,
+    /// Ctrl-C: it finishes what runs.
+    Interrupted,
     /// It has given up everything.
     Terminated,
     /// It could not start workers.
@@ -134,7 +137,7 @@ impl Phase {
     /// The error of an item that was given up in this phase.
     pub(super) fn error(&self, context: TaskContext) -> TaskError {
         match self {
-            Phase::Open | Phase::Closed => TaskError::Cancelled { context },
+            Phase::Open | Phase::Closed | Phase::Interrupted => TaskError::Cancelled { context },
             Phase::Terminated => TaskError::PoolClosed { context },
             Phase::Broken { reason, kind } => TaskError::NoWorker { context, reason: reason.clone(), kind: *kind },
         }
@@ -202,7 +205,7 @@ impl Core {
         }
         estate.set_permits(options.limits.budget.unwrap_or(workers));
         estate.anchor_seats()?;
-        Ok(Arc::new(Core {
+        let core = Arc::new(Core {
             estate: Arc::new(estate),
             options,
             estimates: Estimates::default(),
@@ -221,7 +224,9 @@ impl Core {
             ended: Condvar::new(),
             hopeless: AtomicBool::new(false),
             limit: AtomicUsize::new(workers),
-        }))
+        });
+        interrupt::enter(&core);
+        Ok(core)
     }
 
     /// The most workers now.
@@ -261,6 +266,7 @@ impl Core {
             return Err(TaskError::NoWorker { context: context(), reason: error.to_string(), kind: error.kind() });
         }
         match &inner.phase {
+            Phase::Open if interrupt::interrupted() => Err(Phase::Interrupted.error(context())),
             Phase::Open => Ok(()),
             Phase::Closed => Err(TaskError::PoolClosed { context: context() }),
             over => Err(over.error(context())),
@@ -279,6 +285,11 @@ impl Core {
                 drop(inner);
                 self.wait_for_room();
             }
+        }
+        if interrupt::interrupted() {
+            // Too late for `interrupt` to see it.
+            job.cancel(Ending::Pool(Phase::Interrupted), false);
+            job.ring();
         }
         let wanted = job.view().words.len();
         let woken = control.wake(wanted);
@@ -390,7 +401,7 @@ impl Core {
     fn drain_if_over(&self, inner: &Inner) {
         let is_over = match inner.phase {
             Phase::Open => false,
-            Phase::Closed => inner.batches == 0,
+            Phase::Closed | Phase::Interrupted => inner.batches == 0,
             Phase::Terminated | Phase::Broken { .. } => true,
         };
         if is_over {
@@ -398,6 +409,24 @@ impl Core {
             control.control.state.store(phase::DRAIN, SeqCst);
             control.wake(usize::MAX);
         }
+    }
+
+    /// Finishes what runs and takes no more: for Ctrl-C.
+    pub(super) fn interrupt(&self) {
+        let jobs: Vec<Arc<Job>> = {
+            let mut inner = self.lock();
+            if inner.phase.is_hopeless() {
+                return;
+            }
+            inner.phase = Phase::Interrupted;
+            self.drain_if_over(&inner);
+            inner.jobs.values().cloned().collect()
+        };
+        for job in jobs {
+            job.cancel(Ending::Pool(Phase::Interrupted), false);
+            job.ring();
+        }
+        self.look_at_watched();
     }
 
     /// Gives up: callers that wait get an error.

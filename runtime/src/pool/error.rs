@@ -56,6 +56,12 @@ pub enum PoolError {
         /// Which, and why.
         reason: String,
     },
+    /// The program handles a signal itself that it asked the library to handle.
+    #[error("the program has a handler for {signal} already, which was left in place: leave that to one of the two")]
+    SignalInUse {
+        /// Which.
+        signal: crate::Signal,
+    },
     /// `join` on a pool that still takes work.
     #[error("the pool still takes work, so its end could never come: call `close` or `terminate` before `join`")]
     NotClosed,
@@ -68,6 +74,7 @@ impl PoolError {
             PoolError::InvalidWorkers { .. } | PoolError::InvalidOption { .. } | PoolError::NotClosed => {
                 ErrorKind::InvalidInput
             }
+            PoolError::SignalInUse { .. } => ErrorKind::InUse,
             PoolError::Tasks { kind, .. }
             | PoolError::State { kind, .. }
             | PoolError::Hook { kind, .. }

@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use super::ahead::Upstream;
 use super::bell;
-use super::core::Core;
+use super::core::{Core, Phase};
 use super::errand::{Ending, Errand};
 use super::estimate::Outlook;
+use super::interrupt;
 use super::window::{self, Payload, Window};
 use crate::task::{Accept, TaskError, TaskFn};
 
@@ -148,6 +149,9 @@ where
         if !self.closed && self.core.is_hopeless() {
             self.closed = true;
             return Err(self.core.hopeless_error(self.errand.context(Some(self.next))));
+        }
+        if interrupt::interrupted() {
+            self.errand.end(Ending::Pool(Phase::Interrupted));
         }
         while !self.closed && !self.errand.is_over() && self.has_room() {
             if self.upstream.is_some() && self.items.size_hint().0 == 0 && !self.upstream_has_ended() {

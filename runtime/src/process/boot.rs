@@ -51,6 +51,8 @@ pub(crate) struct Boot {
     pub(crate) parent_owner: u32,
     pub(crate) block: u64,
     pub(crate) daemon: bool,
+    /// Does the family's first process decide what Ctrl-C ends?
+    pub(crate) root_decides: bool,
     pub(crate) mask: u64,
     pub(crate) umask: Option<u32>,
     /// `None`: as it is.
@@ -66,7 +68,7 @@ pub(crate) struct Boot {
 }
 
 /// Differs from what any other program would write; changes with the format.
-const MAGIC: u64 = u64::from_le_bytes(*b"offspr01");
+const MAGIC: u64 = u64::from_le_bytes(*b"offspr02");
 
 /// The longest message that goes through a pipe: a pipe may have one page only when its user has many.
 pub(crate) const MAX_IN_PIPE: usize = 4096;
@@ -92,6 +94,7 @@ impl Boot {
         out.u64(self.parent_owner.into());
         out.u64(self.block);
         out.u64(self.daemon.into());
+        out.u64(self.root_decides.into());
         out.u64(self.mask);
         out.option(self.umask, |out, value| out.u64(value.into()));
         out.option(self.scheduling, |out, scheduling| {
@@ -140,6 +143,7 @@ impl Boot {
             parent_owner: input.u32()?,
             block: input.u64()?,
             daemon: input.u64()? != 0,
+            root_decides: input.u64()? != 0,
             mask: input.u64()?,
             umask: input.option(Reader::u32)?,
             scheduling: input.option(|input| {
@@ -272,6 +276,7 @@ mod tests {
             parent_owner: 6,
             block: u64::MAX - 1,
             daemon: true,
+            root_decides: true,
             mask: 1 << 63,
             umask: Some(0o22),
             scheduling: Some(Scheduling { policy: 0, priority: 0, nice: -3 }),

@@ -222,7 +222,7 @@ pub(crate) fn set_up_common_signals() -> io::Result<()> {
 }
 
 fn set_up_signals(boot: &Boot) -> io::Result<()> {
-    if boot.role == Role::Worker {
+    if boot.role == Role::Worker || boot.root_decides {
         // Ctrl-C reaches the whole foreground group, and is the root's to handle. Not ignored: commands would inherit that.
         sys::signal::set_action(Signal::INT, sys::signal::Action::Nothing)?;
         // What a task is interrupted with that is to end; see `pool/cancel.rs`.

@@ -1,6 +1,7 @@
 //! Which process this is.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::boot::Boot;
 use super::child_handle::ActiveChild;
@@ -18,6 +19,7 @@ static IDENTITY: OnceLock<Identity> = OnceLock::new();
 
 /// Called once in a child.
 pub(crate) fn set(boot: &Boot) {
+    ROOT_DECIDES.store(boot.root_decides, Ordering::SeqCst);
     _ = IDENTITY.set(Identity {
         name: boot.name.clone(),
         daemon: boot.daemon,
@@ -35,6 +37,19 @@ pub(crate) fn name() -> &'static str {
 /// Is this process ended, instead of waited for, at the end of its parent?
 pub(crate) fn is_daemon() -> bool {
     IDENTITY.get().is_some_and(|identity| identity.daemon)
+}
+
+/// Does the family's first process decide what Ctrl-C ends?
+static ROOT_DECIDES: AtomicBool = AtomicBool::new(false);
+
+/// Has children take SIGINT without dying of it, from now on.
+pub(crate) fn leave_interrupts_to_root() {
+    ROOT_DECIDES.store(true, Ordering::SeqCst);
+}
+
+/// Do children take SIGINT without dying of it?
+pub(crate) fn root_decides() -> bool {
+    ROOT_DECIDES.load(Ordering::SeqCst)
 }
 
 /// How many generations of children lie between this process and one that was started by hand.

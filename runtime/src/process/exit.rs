@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::handle::ChildHandle;
@@ -51,9 +51,29 @@ pub(crate) fn wait_for_children_at_exit() {
     }
 }
 
+/// From now on, however this process ends by itself, it ends with this code.
+pub(crate) fn end_with(code: i32) {
+    CODE.store(code, Ordering::SeqCst);
+}
+
+/// Kills all children and ends this process. Nobody who waits for one of them is told.
+pub(crate) fn end_now(code: i32) -> ! {
+    supervisor::children().iter().for_each(|child| _ = child.kill());
+    super::entry::exit_now(code)
+}
+
+/// The code that this process is to end with whatever its `main` says, or 0.
+static CODE: AtomicI32 = AtomicI32::new(0);
+
 fn end_children() {
     await_children();
     stderr_tail::flush();
+    let code = CODE.load(Ordering::SeqCst);
+    if code != 0 {
+        // SAFETY: flushes all streams of the C library, which `exit` would do next; those of Rust are flushed by now.
+        unsafe { libc::fflush(std::ptr::null_mut()) };
+        super::entry::exit_now(code);
+    }
 }
 
 fn await_children() {

@@ -45,6 +45,8 @@ pub(crate) use crate::object::wait_any::{self, Bell, sealed::Sealed};
 pub(crate) use boot::Role;
 #[cfg(feature = "engine")]
 pub(crate) use build::fingerprint as build_fingerprint;
+pub(crate) use current::leave_interrupts_to_root;
+pub(crate) use exit::{end_now, end_with, wait_for_children_at_exit};
 pub(crate) use handle::{ChildHandle, Death, Note};
 pub(crate) use note::{forget_panic, write_panic as note_panic};
 pub(crate) use spec::{ChildSpec, EnvChanges};
