@@ -4,7 +4,7 @@ use crate::process::{CommandError, DaemonError};
 use crate::shared::SharedError;
 use crate::sync::SyncError;
 use crate::{Failure, ObjectError};
-use crate::{FlowError, PoolError, SpawnError, TaskError};
+use crate::{FlowError, PoolError, QueueError, SpawnError, TaskError};
 
 /// What kind of failure an error is, whichever type carries it.
 ///
@@ -100,6 +100,9 @@ pub enum Error {
     /// An operation on shared data failed.
     #[error(transparent)]
     Shared(#[from] SharedError),
+    /// An operation on a queue or a pipe failed.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
     /// A system call failed, of this crate or of the program itself.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -119,6 +122,7 @@ impl Error {
             Error::Daemon(error) => error.kind(),
             Error::Sync(error) => error.kind(),
             Error::Shared(error) => error.kind(),
+            Error::Queue(error) => error.kind(),
             Error::Io(_) => ErrorKind::Io,
         }
     }

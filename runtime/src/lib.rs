@@ -47,8 +47,10 @@ mod flow;
 mod journal;
 mod message;
 mod object;
+pub mod pipe;
 mod pool;
 pub mod process;
+pub mod queue;
 pub mod shared;
 mod status;
 pub mod sync;
@@ -57,6 +59,7 @@ pub mod task;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing;
+mod view;
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -72,10 +75,12 @@ pub use object::{ObjectError, SharedStatic};
 pub use offspring_macros::{message, shared, task};
 pub use pool::{
     Ahead, Batch, CancelLevel, CancelToken, Imap, ImapUnordered, OnError, Pool, PoolBuilder, PoolError, PoolStats,
-    ResultStream, RunOptions, Tally, TaskHandle, View, Views, WaitFor, WorkerInfo, WorkerStatus, as_completed,
-    handle_ctrl_c, interrupted, wait,
+    ResultStream, RunOptions, Tally, TaskHandle, Views, WaitFor, WorkerInfo, WorkerStatus, as_completed, handle_ctrl_c,
+    interrupted, wait,
 };
 pub use process::{
     Child, Disposition, ExitStatus, Process, Signal, Signals, SpawnError, StartMethod, Waitable, init, spawn, wait_any,
 };
+pub use queue::{Job, JoinableQueue, Queue, QueueError};
 pub use task::{Accept, ArchivedFailure, Failure, StateFn, TaskContext, TaskError, TaskFn, TaskInfo, tasks};
+pub use view::View;

@@ -74,6 +74,7 @@ static KINDS: &[Table] = &[
     Table::of::<crate::shared::kinds::ValueKind>(),
     Table::of::<crate::shared::kinds::BroadcastKind>(),
     Table::of::<crate::shared::kinds::ArrayKind>(),
+    Table::of::<crate::queue::core::QueueKind>(),
     #[cfg(feature = "testing")]
     Table::of::<super::testing::BoxKind>(),
     #[cfg(feature = "testing")]

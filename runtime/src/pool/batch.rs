@@ -7,7 +7,8 @@ use super::chunks::Chunks;
 use super::core::Core;
 use super::policy::{Policy, run_options};
 use super::runner::{Runner, Tally};
-use super::{Ahead, Imap, ImapUnordered, RunOptions, TaskHandle, View, Views};
+use super::{Ahead, Imap, ImapUnordered, RunOptions, TaskHandle, Views};
+use crate::View;
 use crate::executor::ProgramOptions;
 use crate::task::{Accept, Fused, Program, TaskError, TaskFn};
 

@@ -67,8 +67,9 @@ pub(crate) use runner::hand_out;
 pub use several::{WaitFor, as_completed, wait};
 pub use stats::{PoolStats, WorkerInfo, WorkerStatus};
 pub use stream::ResultStream;
-pub use view::{View, Views};
+pub use view::Views;
 
+use crate::View;
 use crate::executor::ProgramOptions;
 use crate::flow::{Flow, Item, Start};
 use crate::task::{Accept, Fused, Program, TaskError, TaskFn};

@@ -3,12 +3,13 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::{Deref, Index};
+use std::ops::Index;
 use std::sync::Arc;
 
 use super::core::Estate;
 use super::window::Window;
 use crate::message::{Archived, Message};
+use crate::view::View;
 
 /// A finished window in which every item has its result. Given back when the last view of it is dropped.
 struct Held<R> {
@@ -100,7 +101,7 @@ impl<R: Message> Views<R> {
 
     /// A view of the result of item `index` that can outlive this one.
     pub fn view(&self, index: usize) -> Option<View<R>> {
-        self.find(index).map(|(held, at)| View { held: held.clone(), at, types: PhantomData })
+        self.find(index).map(|(held, at)| view_of(held, at))
     }
 
     /// The results in order.
@@ -114,8 +115,7 @@ impl<R: Message> Views<R> {
     }
 
     pub(super) fn into_views(self) -> Vec<View<R>> {
-        let view = |held: &Arc<Held<R>>, at| View { held: held.clone(), at, types: PhantomData };
-        self.parts.iter().flat_map(|(_, held)| (0..held.slots().len()).map(move |at| view(held, at))).collect()
+        self.parts.iter().flat_map(|(_, held)| (0..held.slots().len()).map(move |at| view_of(held, at))).collect()
     }
 }
 
@@ -130,26 +130,8 @@ impl<R: Message> Index<usize> for Views<R> {
     }
 }
 
-/// One result in shared memory, read in place.
-///
-/// Derefs to the archived form. The memory is given back when the last view of its window is dropped.
-pub struct View<R: Message> {
-    held: Arc<Held<R>>,
-    at: usize,
-    types: PhantomData<Archived<R>>,
-}
-
-impl<R: Message> Deref for View<R> {
-    type Target = Archived<R>;
-
-    fn deref(&self) -> &Archived<R> {
-        &self.held.slots()[self.at]
-    }
-}
-
-/// Of any result: it shows where the view is, `*view` what it views.
-impl<R: Message> fmt::Debug for View<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("View").field("at", &self.at).finish_non_exhaustive()
-    }
+fn view_of<R: Message>(held: &Arc<Held<R>>, at: usize) -> View<R> {
+    let root = std::ptr::from_ref(&held.slots()[at]).cast();
+    // SAFETY: a result that is done, see `Held::slots`, in memory that `held` keeps.
+    unsafe { View::shared(held.estate.arena, root, held.clone()) }
 }

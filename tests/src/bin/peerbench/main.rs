@@ -16,6 +16,8 @@
 //! | `W2` | `map` of `x * x` over 1,000,000 numbers, with chunks as they come and one task a chunk; a `map` of two tasks |
 //! | `W3` | tasks of 10 us and 1 ms of CPU time: how much of two cores does the work |
 //! | `W4` | 64 arguments, and 64 results, of 16 MiB |
+//! | `W5` | messages a second through a queue, of 64 B, 1 KiB and 1 MiB, and of 64 B between two and two processes |
+//! | `W6` | a round trip of 64 B to another process |
 //! | `W7` | a lock around a counter: of one process, and of two that both want it |
 //! | `W9` | task 10 of 40 kills its worker: who notices what, and when |
 //! | `W10-hold` | prints `PIDS a b` of two idle workers and waits for stdin to close, for a look at their memory from outside |
@@ -27,6 +29,7 @@ mod footprint;
 mod line;
 mod lock;
 mod pool;
+mod queue;
 mod spawn;
 
 use std::error::Error;
@@ -49,6 +52,8 @@ fn run(workload: &str) -> Result<(), Box<dyn Error>> {
         "W2" => pool::w2(),
         "W3" => pool::w3(),
         "W4" => pool::w4(),
+        "W5" => queue::w5(),
+        "W6" => queue::w6(),
         "W7" => lock::w7(),
         "W9" => crash::w9(),
         "W10-hold" => footprint::hold(),
