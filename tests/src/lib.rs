@@ -13,6 +13,7 @@ mod guide;
 pub mod kill;
 pub mod killer;
 pub mod leaks;
+pub mod locks;
 pub mod proc;
 mod skip;
 mod sys;
