@@ -46,7 +46,7 @@ impl<K> Object<'_, K> {
     }
 
     /// From now on the process of `slot` is rung.
-    pub(crate) fn add_watcher(&self, slot: usize) -> Result<(), ArenaError> {
+    pub(super) fn add_watcher(&self, slot: usize) -> Result<(), ArenaError> {
         let _locked = self.lock()?;
         let header = self.header();
         // The summary last, and first when it goes: it may say too much, never too little.

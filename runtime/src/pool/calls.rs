@@ -248,7 +248,8 @@ macro_rules! calls {
         ///
         /// # Errors
         ///
-        /// [`TaskError::PoolClosed`], or [`TaskError::NotSendable`] when the input cannot be sent.
+        /// [`TaskError::PoolClosed`], [`TaskError::NotSendable`] when the input cannot be sent, or [`TaskError::Cancelled`] when the batch's
+        /// token was cancelled before.
         ///
         /// # Panics
         ///

@@ -19,7 +19,8 @@ use super::errand::{Ending, Errand};
 use super::job::Job;
 use super::policy::CancelLevel;
 use crate::arena::{self, ArenaError, Owner};
-use crate::object::{Doomed, Handle, Kind, Locked, Object, Role, message_by_handle};
+use crate::object::wait_any::{Bell, Waitable, sealed::Sealed};
+use crate::object::{Doomed, Handle, Kind, Locked, Object, Role, Watch, message_by_handle};
 use crate::sys::futex;
 use crate::task::TaskError;
 use crate::{ErrorKind, Signal};
@@ -97,6 +98,19 @@ pub struct CancelToken {
 
 message_by_handle!([] CancelToken, handle, |handle| CancelToken { handle });
 
+impl Sealed for CancelToken {
+    fn is_ready(&self) -> bool {
+        self.is_cancelled()
+    }
+
+    fn ring_when_ready(&self, bell: &Bell) {
+        bell.watch(&self.handle);
+    }
+}
+
+/// Ready when it is cancelled.
+impl Waitable for CancelToken {}
+
 impl CancelToken {
     /// A new token, not cancelled.
     ///
@@ -170,9 +184,17 @@ impl CancelToken {
 static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners { list: Vec::new(), is_listening: false });
 
 struct Listeners {
-    list: Vec<(CancelToken, Weak<Core>, Weak<Errand>)>,
+    list: Vec<Listener>,
     /// Is there a thread that listens?
     is_listening: bool,
+}
+
+struct Listener {
+    token: CancelToken,
+    core: Weak<Core>,
+    errand: Weak<Errand>,
+    /// The bell of this process rings when the token changes.
+    _watch: Watch,
 }
 
 fn listeners() -> MutexGuard<'static, Listeners> {
@@ -195,7 +217,7 @@ fn listen() {
                 return;
             }
             told.retain(|(errand, _)| errand.strong_count() > 0);
-            let cancelled = listeners.list.iter().filter_map(|(token, core, errand)| {
+            let cancelled = listeners.list.iter().filter_map(|Listener { token, core, errand, .. }| {
                 let level = token.level()?;
                 let known = told.iter().any(|(told, at)| told.ptr_eq(errand) && *at >= level);
                 (!known).then(|| (core.clone(), errand.clone(), level))
@@ -216,9 +238,10 @@ fn listen() {
 /// Forgets the tokens of errands that are gone.
 pub(super) fn forget(arena: &'static arena::Arena) {
     let mut listeners = listeners();
-    listeners.list.retain(|(_, _, errand)| errand.strong_count() > 0);
+    let gone: Vec<Listener> = listeners.list.extract_if(.., |listener| listener.errand.strong_count() == 0).collect();
     let is_idle = listeners.list.is_empty() && listeners.is_listening;
     drop(listeners);
+    drop(gone);
     if is_idle && arena.is_here() {
         // The listening thread ends.
         arena.ring(arena.me().slot());
@@ -242,15 +265,17 @@ impl Core {
             self.clock.judged().push(Arc::downgrade(errand));
         }
         let Some(token) = &policy.token else { return Ok(()) };
-        let watched = token.handle.object().add_watcher(self.estate.arena.me().slot());
-        watched.map_err(|error| errand.no_memory(None, &error))?;
+        let _watch = Watch::new(&token.handle).map_err(|error| errand.no_memory(None, &error))?;
+        let (core, heard) = (Arc::downgrade(self), Arc::downgrade(errand));
         let mut listeners = listeners();
-        listeners.list.push((token.clone(), Arc::downgrade(self), Arc::downgrade(errand)));
+        listeners.list.push(Listener { token: token.clone(), core, errand: heard, _watch });
         if !listeners.is_listening {
             let started = std::thread::Builder::new().name("offspring-cancel".into()).spawn(listen);
             listeners.is_listening = started.is_ok();
             if started.is_err() {
-                listeners.list.pop();
+                let refused = listeners.list.pop();
+                drop(listeners);
+                drop(refused);
                 return Err(no_thread("the cancel token"));
             }
         }

@@ -353,6 +353,10 @@ impl Job {
                     view.skip(item);
                 }
                 settled.ending = self.judge(running > remains.start, death);
+                if let Some(ending) = &settled.ending {
+                    // Now: the pool's process ends the rest of the batch, but this chunk must not kill another one before.
+                    self.cancel(ending.clone(), false);
+                }
             }
             let by_chunk = matches!(self.shape.grain, Grain::Chunk { .. });
             if by_chunk {

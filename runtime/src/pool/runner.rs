@@ -11,7 +11,7 @@ use super::feed::{Feed, Step};
 use super::handle::TaskHandle;
 use super::imap::{Imap, ImapUnordered};
 use super::job::Bell;
-use super::policy::Policy;
+use super::policy::{CancelLevel, Policy};
 use super::view::Views;
 use super::window;
 use crate::ErrorKind;
@@ -202,6 +202,9 @@ impl Runner<'_> {
         let errand = Arc::new(errand);
         self.core.check_open(|| errand.context(None))?;
         self.core.attend(&errand)?;
+        if let Some(ending) = errand.ending() {
+            return Err(ending.error(errand.context(None)));
+        }
         let mut built = window::build::<F, M, _>(&errand, &Outlook::SINGLE, &mut std::iter::once(input), None)?;
         if let Some(panic) = built.panic.take() {
             resume_unwind(panic);
@@ -210,6 +213,10 @@ impl Runner<'_> {
             (_, Some(error)) => Err(error),
             (Some(window), None) => {
                 self.core.publish(window.job());
+                // By a token, since it was looked at.
+                if let Some(ending) = errand.ending() {
+                    self.core.cancel_job(window.job(), ending, CancelLevel::Cooperative);
+                }
                 Ok(TaskHandle::new(self.core.clone(), window))
             }
             (None, None) => Err(TaskError::PoolClosed { context: errand.context(None) }),

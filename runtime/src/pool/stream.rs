@@ -13,6 +13,7 @@ use super::job::Job;
 use super::watch::Until;
 
 /// Lazy results that can be asked without waiting.
+#[allow(unnameable_types, reason = "sealed: nobody else may implement it")]
 pub trait Polled {
     /// One result.
     type Item;
@@ -27,14 +28,15 @@ pub trait Polled {
 }
 
 /// Whom to wake.
-#[derive(Default)]
+#[allow(unnameable_types, reason = "part of a sealed trait")]
+#[derive(Debug, Default)]
 pub struct Wakers {
     waiting: Arc<Waiting>,
     /// The jobs that are watched, and for what, since the last time that somebody was woken.
     watched: Mutex<Vec<(u64, Until)>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Waiting {
     waker: Mutex<Option<Waker>>,
     /// Somebody was woken since `watched` was filled.

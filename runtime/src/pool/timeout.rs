@@ -218,8 +218,9 @@ impl Core {
         let item = job.view().range(chunk).start + (run.progress >> 1) as usize;
         // Noted first: the death may be settled before this thread goes on.
         job.note_overrun(item, Some(limit));
-        let killed = worker.kill_if(|| Run::of(seat) == Some(run));
-        if !killed.unwrap_or(false) {
+        let killed = worker.kill_if(|| Run::of(seat) == Some(run)).unwrap_or(false);
+        // As long as the seat says the same, the run is over by this death, or by one that is not settled yet.
+        if !killed && Run::of(seat) != Some(run) {
             job.note_overrun(item, None);
         }
     }
