@@ -189,13 +189,15 @@ fn a_batch_stops_after_its_failures() {
     };
     // A task's own error counts,
     let results = stopping.try_map(picky, items(10)).unwrap();
-    let (begun, failed, read) = ends(results
-        .iter()
-        .map(|result| match result {
-            Ok(value) => Some(value.is_ok()),
-            Err(error) => (!error.is_stopped()).then_some(false),
-        })
-        .collect());
+    let (begun, failed, read) = ends(
+        results
+            .iter()
+            .map(|result| match result {
+                Ok(value) => Some(value.is_ok()),
+                Err(error) => (!error.is_stopped()).then_some(false),
+            })
+            .collect(),
+    );
     assert!(begun < 5_000 && failed == 1 && read < 50_000, "{begun} {failed} {read}");
     // so does a panic, and a death.
     for (error, is_it) in [
