@@ -2,10 +2,16 @@
 
 #[doc = include_str!("../../README.md")]
 mod readme {}
+#[doc = include_str!("../../guide/src/commands.md")]
+mod commands {}
 #[doc = include_str!("../../guide/src/errors.md")]
 mod errors {}
 #[doc = include_str!("../../guide/src/first-program.md")]
 mod first_program {}
+#[doc = include_str!("../../guide/src/from-python.md")]
+mod from_python {}
+#[doc = include_str!("../../guide/src/from-rayon.md")]
+mod from_rayon {}
 #[doc = include_str!("../../guide/src/how-it-works.md")]
 mod how_it_works {}
 #[doc = include_str!("../../guide/src/performance.md")]
@@ -18,3 +24,5 @@ mod pools {}
 mod processes {}
 #[doc = include_str!("../../guide/src/tasks.md")]
 mod tasks {}
+#[doc = include_str!("../../guide/src/testing.md")]
+mod testing {}

@@ -1,0 +1,39 @@
+#!/bin/bash
+# Every command of the README and the guide, as it stands there (blocks marked `sh`), in a fresh clone of the last commit. Each block
+# starts in the clone's root. The commands for all tests are left to ci/test.sh, which runs those very lines.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export CARGO_TARGET_DIR=$PWD/target/commands CARGO_TERM_QUIET=true
+directory=$(mktemp -d)
+trap 'rm -rf "$directory"' EXIT
+git clone --quiet . "$directory/offspring" || exit 1
+left_to_test_sh=$(grep -oP "^command='\K[^']+" ci/test.sh)
+
+failed=0 count=0
+run() { # PAGE BLOCK
+    local start=$SECONDS output
+    [ "$2" = "$left_to_test_sh" ] && return
+    count=$((count + 1))
+    if output=$(cd "$directory/offspring" && timeout 600 bash -e -o pipefail <<<"$2" 2>&1); then
+        echo "$1: \`${2//$'\n'/; }\`: ok ($((SECONDS - start)) s)"
+    else
+        echo "$1: \`${2//$'\n'/; }\`: FAILED"
+        tail -n 40 <<<"$output"
+        failed=1
+    fi
+}
+for page in README.md guide/src/*.md; do
+    block='' inside=
+    while IFS= read -r line; do
+        if [ -n "$inside" ] && [ "$line" = '```' ]; then
+            run "$page" "${block%$'\n'}" </dev/null
+            block='' inside=
+        elif [ -n "$inside" ]; then
+            block+=$line$'\n'
+        elif [ "$line" = '```sh' ]; then
+            inside=yes
+        fi
+    done <"$page"
+done
+[ $count -gt 0 ] || { echo "no commands found"; failed=1; }
+exit $failed
