@@ -1,9 +1,12 @@
 #!/bin/bash
 # Every command of the README and the guide, as it stands there (blocks marked `sh`), in a fresh clone of the last commit. Each block
 # starts in the clone's root. The commands for all tests are left to ci/test.sh, which runs those very lines.
+# With arguments: those pages only.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-export CARGO_TARGET_DIR=$PWD/target/commands CARGO_TERM_QUIET=true
+# What is built here is run once: no debug information, and nothing kept to build it faster the next time.
+export CARGO_TARGET_DIR=$PWD/target/commands CARGO_TERM_QUIET=true CARGO_INCREMENTAL=0
+export CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_RELEASE_DEBUG=0
 directory=$(mktemp -d)
 trap 'rm -rf "$directory"' EXIT
 git clone --quiet . "$directory/offspring" || exit 1
@@ -22,7 +25,8 @@ run() { # PAGE BLOCK
         failed=1
     fi
 }
-for page in README.md guide/src/*.md; do
+[ $# -gt 0 ] || set -- README.md guide/src/*.md
+for page in "$@"; do
     block='' inside=
     while IFS= read -r line; do
         if [ -n "$inside" ] && [ "$line" = '```' ]; then
