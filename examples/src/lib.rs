@@ -4,6 +4,7 @@
 
 pub mod checksum_line;
 pub mod cli;
+pub mod fragile;
 pub mod problems;
 pub mod progress;
 pub mod reorder;

@@ -157,3 +157,22 @@ fn pool_callback() {
     expected.sort();
     assert_eq!(lines, expected);
 }
+
+#[test]
+fn isolate() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let mut expected = vec![
+        "crashes: worker killed by SIGSEGV".to_owned(),
+        "eats-memory: worker killed by SIGABRT: memory allocation of 10000000000 bytes failed".to_owned(),
+    ];
+    expected.extend((1..=20).map(|i| format!("good-{i:02}: `good-{i:02}!!`")));
+    let last = [
+        "hangs: took too long and was ended",
+        "is-refused: refused: invalid digit found in string",
+        "panics: panicked: capacity overflow",
+    ];
+    expected.extend(last.map(str::to_owned));
+    let run = run!("isolate");
+    run.took_at_least(500);
+    assert_eq!(run.lines(), expected);
+}

@@ -114,3 +114,15 @@ fn rlock() {
     ];
     assert_eq!(lines, expected);
 }
+
+#[test]
+fn lock_in_a_static() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let run = run!("lock_in_a_static");
+    assert!(number(&run, "took ", " ms") >= 500);
+    let lines = run.lines();
+    assert_eq!(lines.len(), 21);
+    for pair in lines[..20].chunks(2) {
+        assert_eq!(pair[0].strip_suffix("begins").unwrap(), pair[1].strip_suffix("ends").unwrap(), "{lines:?}");
+    }
+}

@@ -14,6 +14,8 @@ mod from_python {}
 mod from_rayon {}
 #[doc = include_str!("../../guide/src/how-it-works.md")]
 mod how_it_works {}
+#[doc = include_str!("../../guide/src/isolation.md")]
+mod isolation {}
 #[doc = include_str!("../../guide/src/performance.md")]
 mod performance {}
 #[doc = include_str!("../../guide/src/platform.md")]
