@@ -23,7 +23,7 @@ pub fn mutants() -> Vec<(u32, &'static str)> {
 
 /// Objects of a kind for tests.
 pub mod object {
-    pub use crate::object::testing::{OtherBox, TestBox, shared_static};
+    pub use crate::object::testing::{OtherBox, TestBox, give_back, shared_static};
 }
 
 /// Locks in the arenas of a stage.

@@ -365,3 +365,66 @@ fn a_waiter_that_is_killed_leaves_nothing() {
         it.put(&1u64).unwrap();
     });
 }
+
+#[task]
+fn drop_at_once(it: TestBox) -> u64 {
+    drop(it);
+    1
+}
+
+#[task]
+fn die_if_told(it: TestBox, how: u32) -> u32 {
+    match how {
+        0 => 0,
+        1 => panic!("as told"),
+        _ => {
+            std::mem::forget(it);
+            std::process::abort()
+        }
+    }
+}
+
+#[test]
+fn what_an_input_refers_to_goes_when_the_work_is_done_although_nobody_fetched_the_result() {
+    checked(|| {
+        let it = TestBox::new().unwrap();
+        let child = spawn(drop_at_once, it.clone()).unwrap();
+        comes_down_to_one(&it);
+        assert_eq!(child.join().unwrap(), 1);
+        let killed = spawn(die_with, it.clone()).unwrap();
+        comes_down_to_one(&it);
+        assert!(killed.join().is_err());
+        let pool = Pool::builder().workers(2).build().unwrap();
+        for how in 0..3 {
+            let call = pool.submit(die_if_told, (it.clone(), how)).unwrap();
+            comes_down_to_one(&it);
+            assert_eq!(call.get().is_ok(), how == 0);
+        }
+        let calls: Vec<_> = (0..50).map(|_| pool.submit(drop_at_once, it.clone()).unwrap()).collect();
+        comes_down_to_one(&it);
+        assert!(calls.into_iter().all(|call| call.get().is_ok_and(|one| one == 1)));
+    });
+}
+
+#[test]
+fn an_input_that_is_tried_again_keeps_what_it_refers_to() {
+    checked(|| {
+        let it = TestBox::new().unwrap();
+        let pool = Pool::builder().workers(2).retries(2).build().unwrap();
+        for _ in 0..5 {
+            it.take().unwrap();
+            let call = pool.submit(die_the_first_time, it.clone()).unwrap();
+            assert_eq!(call.get().unwrap(), 2);
+            comes_down_to_one(&it);
+        }
+    });
+}
+
+#[task]
+fn die_the_first_time(it: TestBox) -> u64 {
+    if value(&it).is_none() {
+        it.put(&2u64).unwrap();
+        std::process::abort();
+    }
+    value(&it).unwrap()
+}

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::cache::{self, Ready};
 use super::class::{blocks_of_class, class_of, size_of_class};
 use super::granule::{Kind, Purpose};
-use super::header::{Children, PINS, Stage, State};
+use super::header::{Children, Stage, State};
 use super::id::{BlockId, Pos};
 use super::layout::{GRANULE, GRANULE_SHIFT, Header};
 use super::local::lock;
@@ -200,7 +200,7 @@ impl Arena {
         if state.generation != id.generation() || !state.is_live() {
             return Ok(());
         }
-        if state == State::child(id.generation(), PINS) {
+        if state.stage == Stage::Child && state.holder != 0 {
             self.release_pins(&found, id)?;
         }
         match found.place {
@@ -276,10 +276,11 @@ impl Block {
         this.arena.adopt(this.hold, this.id, parent, 0)
     }
 
-    /// As [`Block::adopt_into`], as a block of references, which go with it: all zero so far, and a small one.
-    pub(super) fn adopt_pins_into(self, parent: BlockId) -> Result<(), ArenaError> {
+    /// As [`Block::adopt_into`], as a block of references, all zero so far, and a small one. `mark` is
+    /// [`PINS`](super::header::PINS) or [`LENT`](super::header::LENT).
+    pub(super) fn adopt_pins_into(self, parent: BlockId, mark: u32) -> Result<(), ArenaError> {
         let this = std::mem::ManuallyDrop::new(self);
-        this.arena.adopt(this.hold, this.id, parent, PINS)
+        this.arena.adopt(this.hold, this.id, parent, mark)
     }
 
     /// Its hold entry and its id.

@@ -20,7 +20,8 @@ pub(crate) enum Stage {
 pub(crate) struct State {
     pub(crate) generation: u32,
     pub(crate) stage: Stage,
-    /// In stage `Held` the holder's [`Owner::raw`], or [`QUARANTINE`], [`SHARED`], [`OWNED`]. In stage `Child` 0 or [`PINS`].
+    /// In stage `Held` the holder's [`Owner::raw`], or [`QUARANTINE`], [`SHARED`], [`OWNED`]. In stage `Child` 0, [`PINS`] or
+    /// [`LENT`].
     pub(crate) holder: u32,
 }
 
@@ -32,6 +33,8 @@ pub(crate) const SHARED: u32 = 2;
 pub(crate) const OWNED: u32 = 3;
 /// In the place of a holder in stage `Child`: the block holds references, which go with it.
 pub(crate) const PINS: u32 = 1;
+/// The same, of an input: they may go before the block does, once the input was read for the last time.
+pub(crate) const LENT: u32 = 2;
 
 impl State {
     #[inline]
@@ -50,7 +53,7 @@ impl State {
         State { generation, stage: Stage::Held, holder }
     }
 
-    /// On a chain; `mark` is 0 or [`PINS`].
+    /// On a chain; `mark` is 0, [`PINS`] or [`LENT`].
     #[inline]
     pub(crate) fn child(generation: u32, mark: u32) -> State {
         State { generation, stage: Stage::Child, holder: mark }

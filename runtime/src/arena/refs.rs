@@ -15,7 +15,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::block::{Block, Located};
-use super::header::{OWNED, SHARED, State};
+use super::header::{Children, LENT, OWNED, PINS, SHARED, Stage, State};
 use super::id::{BlockId, Owner, Pos, SLOTS};
 use super::layout::{Hold, STRIPES, Stripe};
 use super::local::lock;
@@ -56,6 +56,7 @@ pub(crate) struct Counts {
 const REF: u64 = 1 << 63;
 const COUNTED: u64 = 1 << 62;
 const DOOMED: u64 = 1 << 61;
+const GIVES_BACK: u64 = 1 << 60;
 
 /// The second word of a reference. Its low 30 bits are 0, so that it is no [`BlockId`].
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,6 +79,15 @@ impl RefWord {
     /// The object is held by the process of this entry, which is destroying it.
     fn doomed() -> RefWord {
         RefWord(REF | DOOMED)
+    }
+
+    /// No reference: the process of this entry is releasing what the block, which is somebody's, was lent.
+    fn gives_back() -> RefWord {
+        RefWord(REF | GIVES_BACK)
+    }
+
+    fn is_giving_back(self) -> bool {
+        self.0 & GIVES_BACK != 0
     }
 
     fn role(self) -> usize {
@@ -397,6 +407,13 @@ impl Arena {
 
     /// Tries again to drop the reference in an entry of this process; `false` if that cannot be done yet.
     pub(super) fn retry_unrefer(&'static self, index: u32) -> bool {
+        let hold = self.my_hold(index);
+        let word = RefWord::from_raw(hold.other.load(Ordering::Acquire));
+        if word.is_some_and(RefWord::is_giving_back) {
+            // The block may be gone by now; its references went with it.
+            self.clear(hold);
+            return true;
+        }
         match self.release_entry(self.me, index) {
             Ok(Released::Others) => true,
             Ok(Released::Last) => self.destroy_object(self.me, index).is_ok(),
@@ -525,8 +542,10 @@ struct PinsHead {
 }
 
 /// References that are released with the block of a message: a chain of pins blocks, the last of which is written to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pins {
+    /// [`PINS`] or [`LENT`].
+    mark: u32,
     block: Option<BlockId>,
     used: usize,
     capacity: usize,
@@ -536,6 +555,11 @@ const HEAD: usize = size_of::<PinsHead>();
 const RECORD: usize = size_of::<Hold>();
 
 impl Pins {
+    /// References that go with the block. `lent`: perhaps before, when [`Arena::give_back`] is told.
+    pub(crate) fn new(lent: bool) -> Pins {
+        Pins { mark: if lent { LENT } else { PINS }, block: None, used: 0, capacity: 0 }
+    }
+
     /// Makes `parent` refer to an object, for as long as that block is not freed. The caller keeps both alive meanwhile.
     pub(crate) fn add(
         &mut self,
@@ -579,7 +603,7 @@ impl Pins {
         let len = if self.block.is_none() { 64 } else { ((HEAD + self.capacity * RECORD) * 4).min(16 << 10) };
         let block = arena.alloc_zeroed(len)?;
         let (id, capacity) = (block.id(), (block.capacity() - HEAD) / RECORD);
-        block.adopt_pins_into(parent)?;
+        block.adopt_pins_into(parent, self.mark)?;
         (self.block, self.used, self.capacity) = (Some(id), 0, capacity);
         Ok(id)
     }
@@ -618,6 +642,46 @@ impl Arena {
         Ok(())
     }
 
+    /// Releases the references that a block was lent, by whoever has seen to it that they are needed no more and that the block
+    /// lives meanwhile.
+    pub(crate) fn give_back(&'static self, parent: BlockId) -> Result<(), ArenaError> {
+        self.check()?;
+        let index = self.take_hold()?;
+        let hold = self.my_hold(index);
+        hold.other.store(RefWord::gives_back().0, Ordering::Relaxed);
+        step();
+        hold.block.store(parent.raw(), Ordering::Release);
+        step();
+        let done = self.release_lent(parent);
+        if done.is_ok() {
+            self.clear(hold);
+            self.put_hold(index);
+        } else {
+            lock(&self.local.deferred).push(index);
+        }
+        self.reap();
+        done
+    }
+
+    /// The pins blocks stay, empty. Repeatable, and may be done by several at once.
+    fn release_lent(&'static self, parent: BlockId) -> Result<(), ArenaError> {
+        let Some(above) = self.locate(parent.pos()).filter(|it| it.state().generation == parent.generation()) else {
+            return Ok(());
+        };
+        let mut pos = Children::from_raw(above.header.children.load(Ordering::Acquire)).first();
+        while pos != 0 {
+            let Some(child) = self.locate(pos).filter(|it| it.state().stage == Stage::Child) else { return Ok(()) };
+            let state = child.state();
+            if state.holder == LENT
+                && let Some(id) = BlockId::new(pos, state.generation)
+            {
+                self.release_pins(&child, id)?;
+            }
+            pos = child.header.next.load(Ordering::Acquire);
+        }
+        Ok(())
+    }
+
     /// Releases the references of a dead process, before anything else of it is recovered: what it had begun under the lock of
     /// an object, which may concern its other hold entries, is finished here. Repeatable.
     pub(super) fn audit_references(&'static self, dead: Owner) -> Result<(), ArenaError> {
@@ -635,6 +699,11 @@ impl Arena {
                 let _finished = self.stripe(id)?;
                 RefWord::from_raw(hold.other.load(Ordering::Acquire))
             };
+            if word.is_some_and(RefWord::is_giving_back) {
+                self.release_lent(id)?;
+                self.clear(hold);
+                continue;
+            }
             if word.is_some_and(RefWord::is_counted) {
                 if self.is_held_by(id, dead) {
                     // Complete, but not yet an object.

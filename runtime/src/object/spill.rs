@@ -22,6 +22,8 @@ pub(crate) struct Spill {
     parent: BlockId,
     next: usize,
     spilled: Rc<Cell<usize>>,
+    /// Says whether there are references.
+    pinning: Rc<Cell<bool>>,
     pins: Pins,
     /// What the parent refers to already: once is enough.
     pinned: HashSet<(u64, u32)>,
@@ -30,7 +32,26 @@ pub(crate) struct Spill {
 impl Spill {
     /// A spill of `parent`, a block which the caller keeps alive. Adds what it hands out to `spilled`.
     pub(crate) fn counted(arena: &'static Arena, parent: BlockId, spilled: Rc<Cell<usize>>) -> Spill {
-        Spill { arena, parent, next: SMALLEST, spilled, pins: Pins::default(), pinned: HashSet::new() }
+        Spill {
+            arena,
+            parent,
+            next: SMALLEST,
+            spilled,
+            pinning: Rc::default(),
+            pins: Pins::new(false),
+            pinned: HashSet::new(),
+        }
+    }
+
+    /// As [`Spill::counted`], for inputs: what they refer to goes before the parent does if [`Arena::give_back`] is told. Sets
+    /// `lent` if there is anything.
+    pub(crate) fn lending(
+        arena: &'static Arena,
+        parent: BlockId,
+        spilled: Rc<Cell<usize>>,
+        lent: Rc<Cell<bool>>,
+    ) -> Spill {
+        Spill { pinning: lent, pins: Pins::new(true), ..Spill::counted(arena, parent, spilled) }
     }
 
     /// A spill of `parent`, a block which the caller keeps alive.
@@ -70,6 +91,7 @@ impl Sink for Spill {
             return Err(EncodeError::new(ErrorKind::NotSendable, "no handle"));
         };
         self.pins.add(self.arena, self.parent, object, role).map_err(refused)?;
+        self.pinning.set(true);
         self.pinned.insert((pin.object(), pin.role()));
         Ok(())
     }

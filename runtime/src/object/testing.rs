@@ -241,10 +241,10 @@ impl TestBox {
             .map(crate::testing::Block::of))
     }
 
-    /// Makes the block with this id, of anybody, refer to the box.
-    pub fn pin_to(&self, parent: u64) -> Result<(), Refused> {
+    /// Makes the block with this id, of anybody, refer to the box; `lent`: until it gives that back.
+    pub fn pin_to(&self, parent: u64, lent: bool) -> Result<(), Refused> {
         let parent = BlockId::from_raw(parent).ok_or(ArenaError::Foreign { what: "no block" })?;
-        let mut pins = crate::arena::refs::Pins::default();
+        let mut pins = crate::arena::refs::Pins::new(lent);
         Ok(pins.add(self.handle.arena(), parent, self.handle.id(), self.handle.role())?)
     }
 
@@ -280,4 +280,10 @@ impl TestBox {
 pub fn shared_static(arena: Arena, name: &'static str, value: &str) -> Result<String, String> {
     super::directory::find_or_make(arena.inner(), name, name, || Ok(value.to_owned()))
         .map_err(|error| error.to_string())
+}
+
+/// Releases what a block of anybody was lent.
+pub fn give_back(arena: Arena, parent: u64) -> Result<(), Refused> {
+    let parent = BlockId::from_raw(parent).ok_or(ArenaError::Foreign { what: "no block" })?;
+    Ok(arena.inner().give_back(parent)?)
 }

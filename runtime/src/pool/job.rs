@@ -9,6 +9,7 @@ use super::bell;
 use super::claim::{self, Chunk};
 use super::errand::{Ending, Errand};
 use super::layout::{self, JobShape, JobView, Seat, attention, want};
+use super::run;
 use crate::arena::{self, Arena, Block, BlockId, Owner};
 use crate::process::Death;
 use crate::task::{Grain, TaskContext, TaskError, TaskFault, TaskId};
@@ -387,6 +388,7 @@ impl Job {
             }
         }
         settled.more = claim::rewind(&view);
+        run::give_back(self.arena(), &view);
         bell::ring(self.arena(), &view);
         settled
     }

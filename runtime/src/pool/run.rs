@@ -42,6 +42,16 @@ pub(super) struct Worker<'a> {
     pub(super) now: Option<&'static Now>,
 }
 
+/// Lets go of what the inputs of a job refer to, if no item will be run again. By whoever finished it: a worker, or the pool's
+/// process for one that died; the job's block lives meanwhile.
+pub(super) fn give_back(arena: &'static Arena, job: &JobView<'_>) {
+    use std::sync::atomic::Ordering::Relaxed;
+    if job.header.lent.load(Relaxed) != 0 && claim::all_done(job, &mut 0) {
+        // Refused, it is kept as long as the job.
+        let _ = arena.give_back(job.id);
+    }
+}
+
 impl Worker<'_> {
     /// Runs chunks of the job published under `seq` until there are no free ones. `None` if the job makes no sense.
     pub(super) fn work_on(&mut self, control: &ControlView<'_>, seq: u64, id: BlockId) -> Option<()> {
@@ -52,6 +62,7 @@ impl Worker<'_> {
             self.seat.since.store(clock::coarse_nanos(), Relaxed);
             bell::enter(&job);
             self.run_chunks(control, &job, entry);
+            give_back(self.arena, &job);
             bell::leave(self.arena, &job);
         }
         // The job has no free chunk now, or is gone. One who leaves does not know.

@@ -82,7 +82,8 @@ where
     let mut block =
         layout::new_job(arena, &shape, &errand.terms(first)).map_err(|error| errand.no_memory(first, &error))?;
     let spilled = Rc::new(Cell::new(0));
-    let mut encoder = Encoder::new(Box::new(Spill::counted(arena, block.id(), spilled.clone())));
+    let lent = Rc::new(Cell::new(false));
+    let mut encoder = Encoder::new(Box::new(Spill::lending(arena, block.id(), spilled.clone(), lent.clone())));
     let begun = outlook.lazy.then(Instant::now);
     let (encoded, mut failed, mut ended) = (Cell::new(0), None, false);
     let mut encode = || {
@@ -115,7 +116,9 @@ where
     let panic = catch_unwind(AssertUnwindSafe(&mut encode)).err();
     let encoded = encoded.get();
     drop(encoder);
-    JobView::of(&block, &shape).header.spilled.store(spilled.get() as u64, Relaxed);
+    let header = JobView::of(&block, &shape).header;
+    header.spilled.store(spilled.get() as u64, Relaxed);
+    header.lent.store(u32::from(lent.get()), Relaxed);
     if encoded == 0 {
         return Ok(Built { window: None, items: 0, failed, ended, panic });
     }

@@ -210,7 +210,12 @@ impl<R: Message> Process<R> {
         // The child writes into it as long as it lives, whatever becomes of the handle.
         let block = Arc::new(block);
         let kept = block.clone();
-        spec.on_death = Some(Box::new(move |_| drop(kept)));
+        spec.on_death = Some(Box::new(move |_| {
+            // The input is read no more: what it refers to is not kept for as long as somebody has the handle. A refusal means that it is.
+            if let Ok(arena) = arena::family() {
+                _ = arena.give_back(kept.id());
+            }
+        }));
         let handle = supervisor::start(spec)?;
         Ok(Child::new(handle, block, view, context, (stdin, stdout, stderr)))
     }
@@ -231,7 +236,7 @@ impl Prepared {
         let (block, view) = TaskBlock::create(arena::family()?, task, entry)?;
         // SAFETY: the view's input slot was made for this task's input layout, is nobody else's yet, and lies in the mapping of the encoder's
         // spans.
-        unsafe { input.write(&mut view.encoder(), view.input()) }.map_err(|error| {
+        unsafe { input.write(&mut view.input_encoder(), view.input()) }.map_err(|error| {
             let reason = format!("the input of {context} cannot be sent: {error}");
             match error.kind() {
                 ErrorKind::OutOfMemory => SpawnError::OutOfMemory { reason },

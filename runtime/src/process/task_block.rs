@@ -11,6 +11,7 @@
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::arena::{Arena, Block, BlockId, RawBlock};
@@ -107,6 +108,11 @@ impl TaskBlock {
     /// The output slot.
     pub(crate) fn output(&self) -> *mut u8 {
         self.start.as_ptr().wrapping_add(self.header().output as usize)
+    }
+
+    /// An encoder for the input. What that refers to goes when [`Arena::give_back`] is told.
+    pub(crate) fn input_encoder(&self) -> Encoder {
+        Encoder::new(Box::new(Spill::lending(self.arena, self.id, Rc::default(), Rc::default())))
     }
 
     /// An encoder whose data becomes part of this block.

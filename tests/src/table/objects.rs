@@ -3,7 +3,7 @@
 use super::stage::{Counts, once};
 use super::{Row, Scene, Stage};
 use offspring::testing::Arena;
-use offspring::testing::object::{TestBox, shared_static};
+use offspring::testing::object::{TestBox, give_back, shared_static};
 
 const SMALL: usize = 100;
 const LARGE: usize = 100_000;
@@ -189,10 +189,10 @@ pub(super) const ROWS: &[Row] = &[
             let parent = stage.last.alloc(SMALL).unwrap();
             let id = parent.id();
             let (parent, seen) = (once(parent), seen(it));
-            Scene::of(move || mine.pin_to(id).unwrap())
+            Scene::of(move || mine.pin_to(id, false).unwrap())
                 .payloads()
                 .counts(Counts::Blocks)
-                .rival(move || theirs.pin_to(id).unwrap())
+                .rival(move || theirs.pin_to(id, false).unwrap())
                 // A block for references may be there without any.
                 .view(move || {
                     let seen = seen();
@@ -223,7 +223,7 @@ pub(super) const ROWS: &[Row] = &[
             let inner = TestBox::new_in(stage.victim, 0).unwrap();
             inner.put_block(SMALL).unwrap();
             let parent = stage.victim.alloc(SMALL).unwrap();
-            inner.pin_to(parent.id()).unwrap();
+            inner.pin_to(parent.id(), false).unwrap();
             drop(inner);
             let parent = once(parent);
             Scene::of(move || drop(parent())).payloads().counts(Counts::Blocks)
@@ -236,11 +236,40 @@ pub(super) const ROWS: &[Row] = &[
         scene: |stage| {
             let [mine, theirs, it] = known_to_all(stage);
             let (one, two) = (stage.victim.alloc(SMALL).unwrap(), stage.other.alloc(SMALL).unwrap());
-            mine.pin_to(one.id()).unwrap();
-            theirs.pin_to(two.id()).unwrap();
+            mine.pin_to(one.id(), false).unwrap();
+            theirs.pin_to(two.id(), false).unwrap();
             let (one, two) = (once(one), once(two));
             std::mem::forget((mine, theirs));
             Scene::of(move || drop(one())).payloads().counts(Counts::Blocks).rival(move || drop(two())).view(seen(it))
+        },
+    },
+    Row {
+        name: "object: give back what a block of another was lent, while somebody else does, too",
+        covers: &["refs::give_back"],
+        mutants: &[201],
+        scene: |stage| {
+            let [mine, theirs, it] = known_to_all(stage);
+            let last = TestBox::new_in(stage.victim, 0).unwrap();
+            let parent = stage.last.alloc(SMALL).unwrap();
+            let id = parent.id();
+            mine.pin_to(id, true).unwrap();
+            last.put_block(SMALL).unwrap();
+            last.pin_to(id, true).unwrap();
+            drop(last);
+            std::mem::forget((mine, theirs));
+            let (victim, other, survivor) = (stage.victim, stage.other, stage.last);
+            let (parent, seen) = (once(parent), seen(it));
+            Scene::of(move || give_back(victim, id).unwrap())
+                .payloads()
+                .counts(Counts::Blocks)
+                .rival(move || give_back(other, id).unwrap())
+                // As the pool does, when a worker died that had done all.
+                .view(move || {
+                    give_back(survivor, id).unwrap();
+                    let seen = seen();
+                    drop(parent());
+                    seen
+                })
         },
     },
     Row {

@@ -56,6 +56,8 @@ pub(in crate::pool) struct JobHeader {
     pub(in crate::pool) faults: AtomicU64,
     /// Bytes that were spilled for inputs and outputs.
     pub(in crate::pool) spilled: AtomicU64,
+    /// Whether the inputs refer to objects. What they refer to is given back when all chunks are done.
+    pub(in crate::pool) lent: AtomicU32,
     /// A doorbell for jobs that have no batch.
     pub(in crate::pool) own_bell: AtomicU32,
 }
@@ -213,6 +215,7 @@ pub(in crate::pool) fn new_job(arena: &'static Arena, shape: &JobShape, terms: &
         busy_items: AtomicU64::new(0),
         faults: AtomicU64::new(0),
         spilled: AtomicU64::new(0),
+        lent: AtomicU32::new(0),
         own_bell: AtomicU32::new(0),
     };
     let base = block.as_ptr();
