@@ -554,6 +554,12 @@ pub(crate) struct Pins {
 const HEAD: usize = size_of::<PinsHead>();
 const RECORD: usize = size_of::<Hold>();
 
+impl Default for Pins {
+    fn default() -> Pins {
+        Pins::new(false)
+    }
+}
+
 impl Pins {
     /// References that go with the block. `lent`: perhaps before, when [`Arena::give_back`] is told.
     pub(crate) fn new(lent: bool) -> Pins {

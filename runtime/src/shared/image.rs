@@ -275,7 +275,7 @@ impl Writer {
         debug_assert!(block.capacity() >= copied);
         // SAFETY: both are at least that long: the block was made for it, and the image lies in this memory up to there.
         unsafe { std::ptr::copy_nonoverlapping(self.memory.ptr(0), block.as_ptr(), copied.min(block.capacity())) };
-        let mut pins = Pins::new(false);
+        let mut pins = Pins::default();
         for (object, role, _keep) in self.overflow.borrow_mut().pins.drain(..) {
             pins.add(arena, block.id(), object, role)?;
         }
