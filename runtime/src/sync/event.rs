@@ -9,6 +9,7 @@ use super::error::Result;
 use super::mutants;
 use super::raw::RawEvent;
 use crate::arena::{Arena, ArenaError, Owner, mutant};
+use crate::object::wait_any::{Bell, Waitable, sealed::Sealed};
 use crate::object::{Doomed, Handle, Kind, Locked, Object, Role, message_by_handle};
 
 /// A flag that threads of all processes can wait for.
@@ -136,6 +137,19 @@ impl Event {
         Ok(self.handle.shared().event.wait(deadline))
     }
 }
+
+impl Sealed for Event {
+    fn is_ready(&self) -> bool {
+        self.handle.check().is_err() || self.handle.shared().event.is_set()
+    }
+
+    fn ring_when_ready(&self, bell: &Bell) {
+        bell.watch(&self.handle);
+    }
+}
+
+/// Ready while it is set.
+impl Waitable for Event {}
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,6 +9,7 @@ use super::common::{deadline, is_of};
 use super::error::Result;
 use super::mutants;
 use super::mutex::not_got;
+use super::prim::{Wait, spin_until, wait, wake_all};
 use super::raw::RawMutex;
 use crate::arena::{Arena, ArenaError, Owner, mutant};
 use crate::object::{Doomed, Handle, Kind, Locked, Object, Role, message_by_handle};
@@ -64,7 +65,7 @@ unsafe impl Kind for OnceKind {
 
     fn wake(object: &Object<'_, Self>) {
         object.shared().lock.wake_sleepers();
-        crate::sys::futex::wake_all(&object.shared().done);
+        wake_all(&object.shared().done);
     }
 }
 
@@ -166,9 +167,12 @@ impl Once {
     fn wait_until(&self, deadline: Option<Instant>) -> Result<bool> {
         self.handle.check()?;
         let done = &self.shared().done;
-        while done.load(Ordering::Acquire) == 0 {
-            if super::wait::wait_while(done, 0, deadline).is_none() {
-                return Ok(done.load(Ordering::Acquire) != 0);
+        let is_done = || done.load(Ordering::Acquire) != 0;
+        if !spin_until(is_done) {
+            while !is_done() {
+                if wait(done, 0, deadline) == Wait::TimedOut {
+                    return Ok(is_done());
+                }
             }
         }
         Ok(true)
@@ -192,7 +196,7 @@ impl Once {
         if result.is_ok() {
             self.handle.check()?;
             shared.done.store(1, Ordering::Release);
-            crate::sys::futex::wake_all(&shared.done);
+            wake_all(&shared.done);
         }
         drop(run);
         Ok(result.map(|()| true))

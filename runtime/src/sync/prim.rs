@@ -3,9 +3,23 @@
 
 use std::time::{Duration, Instant};
 
+use super::permits;
 pub(crate) use super::wait::spin_until;
-pub(crate) use crate::sys::futex::{Wait, wait, wait_among, wake, wake_all, wake_among};
+use crate::sys::futex;
+pub(crate) use crate::sys::futex::{Wait, wake, wake_all, wake_among};
 pub(crate) use std::sync::atomic::{AtomicU32, Ordering};
+
+/// As [`futex::wait`]. In a task, a worker of another pool may run meanwhile, such as the one that is waited for.
+pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Wait {
+    let _paused = permits::is_held().then(permits::pause);
+    futex::wait(word, expected, deadline)
+}
+
+/// As [`futex::wait_among`]; see [`wait`].
+pub(crate) fn wait_among(kinds: u32, word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Wait {
+    let _paused = permits::is_held().then(permits::pause);
+    futex::wait_among(kinds, word, expected, deadline)
+}
 
 /// Orders what the caller stored by a read-modify-write before, and what it loads after, for all who do the same.
 ///

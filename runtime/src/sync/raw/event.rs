@@ -18,13 +18,13 @@ pub(crate) struct RawEvent(AtomicU32);
 impl RawEvent {
     #[inline]
     pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire) & SET != 0
+        self.0.load(Ordering::SeqCst) & SET != 0
     }
 
     /// Whether this call set it.
     pub(crate) fn set(&self) -> bool {
         let next = |word: u32| (word & SET == 0).then_some((word & !WAITERS).wrapping_add(ROUND) | SET);
-        match self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) {
+        match self.0.fetch_update(Ordering::SeqCst, Ordering::Acquire, next) {
             Ok(before) => {
                 if before & WAITERS != 0 {
                     wake_all(&self.0);
