@@ -37,6 +37,8 @@
 //! - It does not undo what a task did outside when its worker died.
 //! - It does not run on anything but 64-bit Linux.
 mod arena;
+#[cfg(any(feature = "journal", feature = "testing"))]
+mod crash;
 #[cfg(feature = "engine")]
 #[doc(hidden)]
 pub mod engine;
@@ -44,6 +46,9 @@ mod error;
 mod executor;
 mod flow;
 #[cfg(feature = "journal")]
+mod journal;
+#[cfg(not(feature = "journal"))]
+#[path = "journal/absent.rs"]
 mod journal;
 mod message;
 mod object;

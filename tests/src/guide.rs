@@ -4,6 +4,8 @@
 mod readme {}
 #[doc = include_str!("../../guide/src/commands.md")]
 mod commands {}
+#[doc = include_str!("../../guide/src/durable.md")]
+mod durable {}
 #[doc = include_str!("../../guide/src/errors.md")]
 mod errors {}
 #[doc = include_str!("../../guide/src/first-program.md")]

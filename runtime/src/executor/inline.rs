@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Executor, Kept, Lost, Part, ProgramOptions};
+use crate::journal::{Admitted, Run};
 use crate::message::{self, Encoder, HeapSink};
 use crate::pool::policy::Policy;
 use crate::task::{
@@ -163,14 +164,28 @@ impl Inline {
         I: IntoIterator,
         I::Item: Accept<M>,
     {
-        let course = Course::new(self, policy, task_of::<F>(Role::Task));
+        let entry = task_of::<F>(Role::Task);
+        let mut journal = policy.journal.as_ref().map(|journal| Run::begin(journal, entry));
+        let course = Course::new(self, policy, entry);
         let mut items = items.into_iter().enumerate();
         std::iter::from_fn(move || {
             if course.ended.get() {
                 return None;
             }
-            let (index, item) = items.next()?;
-            Some(course.next::<F, M, _>(item, index))
+            if let Some(Err(_)) = journal {
+                course.ended.set(true);
+                return journal.take().and_then(Result::err).map(Err);
+            }
+            let Some((index, item)) = items.next() else {
+                let finished = journal.take().and_then(Result::ok).map_or(Ok(()), |journal| journal.finish());
+                return finished.err().map(Err);
+            };
+            let Some(Ok(journal)) = &mut journal else { return Some(course.next::<F, M, _>(item, index)) };
+            Some(match journal.admit::<M, _>(&item, index) {
+                Admitted::Known(known) => journal.recall(known),
+                Admitted::Runs(running) => journal.settle(running, course.next::<F, M, _>(item, index)),
+                Admitted::Failed(error) => Err(error),
+            })
         })
     }
 

@@ -111,6 +111,11 @@ impl JournalReader {
         self.contents.index.len()
     }
 
+    /// How many records were ever written: one an item, and one more each time that [`retry_failed`](crate::Journal::retry_failed) ran it again.
+    pub fn records(&self) -> usize {
+        self.contents.records
+    }
+
     /// Has no item a record?
     pub fn is_empty(&self) -> bool {
         self.contents.index.is_empty()

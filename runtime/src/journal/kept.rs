@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::message;
-use crate::status::ExitStatus;
+use crate::status::{ExitStatus, Usage};
 use crate::task::{TaskContext, TaskError};
 use crate::{ErrorKind, Signal};
 
@@ -11,10 +11,32 @@ use crate::{ErrorKind, Signal};
 #[message(crate = crate, derive(Debug))]
 #[derive(Debug)]
 pub(super) enum Kept {
-    Panicked { message: String, location: String, worker: u32, backtrace: Option<String> },
-    Died { status: Status, worker: u32, tries: u32, note: Option<String> },
-    TimedOut { limit: Duration },
-    NotSendable { reason: String, data: bool },
+    Panicked {
+        message: String,
+        location: String,
+        worker: u32,
+        tries: u32,
+        backtrace: Option<String>,
+    },
+    Died {
+        status: Status,
+        worker: u32,
+        tries: u32,
+        note: Option<String>,
+        oom_killed: Option<bool>,
+        /// User and system time, largest memory.
+        usage: Option<(Duration, Duration, u64)>,
+        stderr: Option<String>,
+    },
+    TimedOut {
+        limit: Duration,
+        worker: u32,
+        tries: u32,
+    },
+    NotSendable {
+        reason: String,
+        data: bool,
+    },
 }
 
 #[message(crate = crate, derive(Debug))]
@@ -28,13 +50,14 @@ pub(super) enum Status {
 /// What is to be kept of an error; `None` for one that says nothing of its item: the next run tries it again.
 pub(super) fn of(error: &TaskError) -> Option<Kept> {
     Some(match error {
-        TaskError::Panicked { message, location, worker, backtrace, .. } => Kept::Panicked {
+        TaskError::Panicked { message, location, worker, tries, backtrace, .. } => Kept::Panicked {
             message: message.clone(),
             location: location.clone(),
             worker: *worker,
+            tries: *tries,
             backtrace: backtrace.clone(),
         },
-        TaskError::WorkerDied { status, worker, tries, note, .. } => {
+        TaskError::WorkerDied { status, worker, tries, note, oom_killed, usage, stderr, .. } => {
             let status = match status {
                 ExitStatus::Exited(code) => Status::Exited(*code),
                 ExitStatus::Signaled { signal, core_dumped } => {
@@ -42,9 +65,19 @@ pub(super) fn of(error: &TaskError) -> Option<Kept> {
                 }
                 ExitStatus::Unknown => Status::Unknown,
             };
-            Kept::Died { status, worker: *worker, tries: *tries, note: note.clone() }
+            Kept::Died {
+                status,
+                worker: *worker,
+                tries: *tries,
+                note: note.clone(),
+                oom_killed: *oom_killed,
+                usage: usage.as_ref().map(|usage| (usage.user, usage.system, usage.max_rss)),
+                stderr: stderr.clone(),
+            }
         }
-        TaskError::TimedOut { limit, .. } => Kept::TimedOut { limit: *limit },
+        TaskError::TimedOut { limit, worker, tries, .. } => {
+            Kept::TimedOut { limit: *limit, worker: *worker, tries: *tries }
+        }
         TaskError::NotSendable { reason, kind: kind @ (ErrorKind::NotSendable | ErrorKind::InvalidData), .. } => {
             Kept::NotSendable { reason: reason.clone(), data: *kind == ErrorKind::InvalidData }
         }
@@ -55,10 +88,11 @@ pub(super) fn of(error: &TaskError) -> Option<Kept> {
 /// The error again.
 pub(super) fn error(kept: Kept, context: TaskContext) -> TaskError {
     match kept {
-        Kept::Panicked { message, location, worker, backtrace } => {
-            TaskError::Panicked { context, message, location, worker, backtrace }
+        Kept::Panicked { message, location, worker, tries, backtrace } => {
+            TaskError::Panicked { context, message, location, worker, tries, backtrace }
         }
-        Kept::Died { status, worker, tries, note } => {
+        Kept::Died { status, worker, tries, note, oom_killed, usage, stderr } => {
+            let usage = usage.map(|(user, system, max_rss)| Box::new(Usage { user, system, max_rss }));
             let status = match status {
                 Status::Exited(code) => ExitStatus::Exited(code),
                 Status::Signaled { signal, core_dumped } => match Signal::from_raw(signal) {
@@ -67,9 +101,9 @@ pub(super) fn error(kept: Kept, context: TaskContext) -> TaskError {
                 },
                 Status::Unknown => ExitStatus::Unknown,
             };
-            TaskError::WorkerDied { context, status, worker, tries, note }
+            TaskError::WorkerDied { context, status, worker, tries, note, oom_killed, usage, stderr }
         }
-        Kept::TimedOut { limit } => TaskError::TimedOut { context, limit },
+        Kept::TimedOut { limit, worker, tries } => TaskError::TimedOut { context, limit, worker, tries },
         Kept::NotSendable { reason, data } => {
             let kind = if data { ErrorKind::InvalidData } else { ErrorKind::NotSendable };
             TaskError::NotSendable { context, reason, kind }

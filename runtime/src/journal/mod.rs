@@ -10,8 +10,8 @@ mod overlay;
 mod record;
 mod run;
 mod store;
-#[cfg(any(test, feature = "testing"))]
-pub mod testing;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -23,7 +23,7 @@ use std::time::Duration;
 pub use error::JournalError;
 pub use inspect::{JournalItem, JournalReader, JournalRun, JournalTask};
 pub use record::Outcome;
-pub(crate) use run::{Journaled, JournaledUnordered, Run, Sieve};
+pub(crate) use run::{Admitted, Known, Run, Running};
 use writer::Open;
 
 /// When what is finished is on disk.

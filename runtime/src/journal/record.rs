@@ -8,7 +8,7 @@
 //! ```
 //! `len` counts what follows it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Names an item: the first half of a hash of its task, its input, and how many equal ones came before it.
 pub(crate) type Key = [u8; 16];
@@ -62,11 +62,6 @@ pub(super) fn now() -> u64 {
 }
 
 impl<'a> Record<'a> {
-    /// How long it took, if that is known.
-    pub(crate) fn took(&self) -> Option<Duration> {
-        (self.nanos > 0).then(|| Duration::from_nanos(self.nanos))
-    }
-
     /// Appends the record; `None` if it is too long for one.
     pub(crate) fn write(&self, out: &mut Vec<u8>) -> Option<()> {
         let len = u32::try_from(FIXED + self.text.len() + self.value.len()).ok()?;

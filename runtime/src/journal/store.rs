@@ -19,7 +19,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Sto
 use super::JournalError;
 use super::overlay::Overlay;
 use super::record::{self, Key, Outcome, Record};
-use crate::ErrorKind;
+use crate::{ErrorKind, crash};
 
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 const TASKS: TableDefinition<'_, u32, (&str, u32)> = TableDefinition::new("tasks");
@@ -76,6 +76,8 @@ pub(super) struct Contents {
     pub(super) index: HashMap<Key, Place>,
     pub(super) tasks: Vec<KnownTask>,
     pub(super) runs: Vec<RunRow>,
+    /// How many records there are, those that were superseded included.
+    pub(super) records: usize,
     /// Which indices of items the file had records for when it was opened, by task.
     pub(super) seen: HashMap<u32, Bits>,
     pub(super) next_segment: u64,
@@ -153,10 +155,12 @@ impl Store {
         lock(path, &file)?;
         let made = Store::fill(path, file.try_clone().map_err(io("cannot be made"))?);
         let named = made.and_then(|db| {
+            crash::point("journal-made");
             name(&file, temporary.as_deref(), path).map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => JournalError::locked(path),
                 _ => JournalError::io(path, "cannot be made", &error),
             })?;
+            crash::point("journal-named");
             // The name is to outlive a loss of power too.
             File::open(directory)
                 .and_then(|directory| directory.sync_all())
@@ -179,7 +183,7 @@ impl Store {
     }
 
     /// A journal over any storage, for tests of power loss.
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(test)]
     pub(super) fn over(storage: impl StorageBackend) -> Result<(Store, Contents), JournalError> {
         let path = Path::new("(storage)");
         let db = guarded(path, || {
@@ -243,7 +247,10 @@ impl Store {
                 runs.insert(*number, row.raw()).map_err(|error| refused(error.into()))?;
             }
         }
-        writing.commit().map_err(|error| refused(error.into()))
+        crash::point("journal-before-commit");
+        writing.commit().map_err(|error| refused(error.into()))?;
+        crash::point("journal-after-commit");
+        Ok(())
     }
 }
 
@@ -332,7 +339,7 @@ fn look(path: &Path, overlay: Overlay) -> Result<Contents, JournalError> {
     guarded(path, || read(path, &db))
 }
 
-#[cfg(any(test, feature = "testing"))]
+#[cfg(test)]
 fn is_fresh(path: &Path, db: &Database) -> Result<bool, JournalError> {
     let refused = |error: redb::Error| JournalError::store(path, "cannot be read", error);
     let reading = db.begin_read().map_err(|error| refused(error.into()))?;
@@ -393,6 +400,7 @@ fn read(path: &Path, db: &Database) -> Result<Contents, JournalError> {
             if task >= known {
                 return Err(JournalError::damaged(path, "a record of a task that is not in its table"));
             }
+            contents.records += 1;
             contents.seen.entry(task).or_default().insert(index);
             contents.index.insert(key, Place { segment: number.value(), offset: offset as u32, outcome });
         }

@@ -1,4 +1,4 @@
-//! What tests outside of this crate need of journals: one over a storage of their own.
+//! A journal over a storage of a test's own.
 
 use redb::StorageBackend;
 
@@ -6,11 +6,9 @@ use super::JournalError;
 use super::record::{self, Key, Outcome, Record};
 use super::store::{Changes, Contents, KnownTask, Store};
 
-pub use redb;
-
 /// A journal over any storage, committed to by hand.
 #[derive(Debug)]
-pub struct Bare {
+pub(super) struct Bare {
     store: Store,
     contents: Contents,
 }
@@ -21,7 +19,7 @@ impl Bare {
     /// # Errors
     ///
     /// When what is there is no journal, or a damaged one.
-    pub fn over(storage: impl StorageBackend) -> Result<Bare, JournalError> {
+    pub(super) fn over(storage: impl StorageBackend) -> Result<Bare, JournalError> {
         let (store, contents) = Store::over(storage)?;
         Ok(Bare { store, contents })
     }
@@ -31,7 +29,7 @@ impl Bare {
     /// # Errors
     ///
     /// When the storage fails.
-    pub fn commit(&mut self, items: std::ops::Range<u64>) -> Result<(), JournalError> {
+    pub(super) fn commit(&mut self, items: std::ops::Range<u64>) -> Result<(), JournalError> {
         let mut segment = Vec::new();
         for index in items {
             let mut key: Key = [0; 16];
@@ -66,7 +64,7 @@ impl Bare {
     /// # Errors
     ///
     /// When the journal cannot be read.
-    pub fn items(&self) -> Result<Vec<u64>, JournalError> {
+    pub(super) fn items(&self) -> Result<Vec<u64>, JournalError> {
         let mut items = Vec::new();
         for number in 0..self.contents.next_segment {
             let segment = self.store.segment(number)?;

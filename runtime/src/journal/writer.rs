@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::record::{self, Key, Record};
 use super::store::{Changes, Contents, KnownTask, Place, RunRow, Segment, Store};
 use super::{Durability, JournalError};
-use crate::ErrorKind;
+use crate::{ErrorKind, crash};
 
 /// What is gathered is committed early when it is as long as this.
 const FULL: usize = 16 << 20;
@@ -158,6 +158,7 @@ impl Open {
             JournalError::new(shared.store.path(), ErrorKind::Limit, reason)
         })?;
         queue.contents.index.insert(record.key, place);
+        crash::point("journal-recorded");
         let wait = match durability {
             Durability::EachItem => Duration::ZERO,
             Durability::Interval(interval) => interval,

@@ -15,6 +15,7 @@ use super::job::Bell;
 use super::policy::Policy;
 use super::runner::Runner;
 use super::window::Window;
+use crate::ErrorKind;
 use crate::executor::{Kept, Lost, Part, ProgramOptions};
 use crate::message::Message;
 use crate::task::{Accept, Fuse, Fused, Program, TaskContext, TaskError, lookup_program};
@@ -77,6 +78,13 @@ where
         reason: error.to_string(),
         kind: error.kind(),
     })?;
+    if runner.policy.journal.is_some() {
+        return Err(TaskError::NotSendable {
+            context: TaskContext { task: P::ENTRY.name().into(), item: None },
+            reason: "a flow cannot be kept in a journal: use `map` or `imap` with one task".into(),
+            kind: ErrorKind::InvalidInput,
+        });
+    }
     let retries = options.retries.unwrap_or(runner.policy.retries);
     let policy = Policy { chunk: options.chunk.or(runner.policy.chunk), retries, ..runner.policy.clone() };
     let arena = core.estate.arena;
@@ -129,11 +137,11 @@ where
         }
         let is_there = match feed.front() {
             _ if self.options.unordered => feed.steps.iter().any(|step| match step {
-                Step::Failed(_) => true,
+                Step::Failed(_) | Step::Known(_) => true,
                 Step::Window(flight) => flight.has_news(),
             }),
             Some(Step::Window(flight)) => flight.window.job().is_done(self.chunk),
-            Some(Step::Failed(_)) => true,
+            Some(Step::Failed(_) | Step::Known(_)) => true,
             None => false,
         };
         // What is there is handed out before more is pulled, where the input may depend on it.
@@ -164,6 +172,11 @@ where
             Step::Failed(error) => {
                 let item = error.item().unwrap_or(0);
                 self.ready.push_back(Ok(not_sent(item, error.clone())));
+                feed.pop();
+                return Some(());
+            }
+            // `begin` has refused journals.
+            Step::Known(_) => {
                 feed.pop();
                 return Some(());
             }
@@ -212,7 +225,7 @@ where
             let mut found: Vec<(usize, Vec<usize>)> = Vec::new();
             for (at, step) in steps.borrow_mut().iter_mut().enumerate() {
                 match step {
-                    Step::Failed(_) => found.push((at, Vec::new())),
+                    Step::Failed(_) | Step::Known(_) => found.push((at, Vec::new())),
                     Step::Window(flight) => {
                         let new = flight.newly_done();
                         if !new.is_empty() {
@@ -236,6 +249,7 @@ where
         for (at, chunks) in found {
             match &feed.steps[at] {
                 Step::Failed(error) => self.ready.push_back(Ok(not_sent(error.item().unwrap_or(0), error.clone()))),
+                Step::Known(_) => {}
                 Step::Window(flight) => {
                     let estate = &core.estate;
                     let new = || Rc::new(Held { window: flight.window.share(), estate: estate.clone() });
@@ -246,7 +260,7 @@ where
         }
         let held = &mut self.held;
         feed.steps.retain(|step| match step {
-            Step::Failed(_) => false,
+            Step::Failed(_) | Step::Known(_) => false,
             Step::Window(flight) if flight.is_given_out() => {
                 core.strike(flight.window.job());
                 held.remove(&flight.first);

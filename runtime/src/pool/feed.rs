@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,9 @@ use super::errand::{Ending, Errand};
 use super::estimate::Outlook;
 use super::interrupt;
 use super::window::{self, Payload, Window};
+use super::window::{self, Payload, Reader, Window};
+use crate::journal::{self, Admitted, Known, Running};
+use crate::message::Message;
 use crate::task::{Accept, TaskError, TaskFn};
 
 /// Windows beyond which a batch waits for its oldest, so that one slow item cannot make the results pile up.
@@ -29,6 +33,8 @@ pub(super) enum Step<R> {
     Window(Flight<R>),
     /// The item could not be encoded.
     Failed(TaskError),
+    /// The item's result is in the journal.
+    Known(Known),
 }
 
 /// A published window.
@@ -37,6 +43,8 @@ pub(super) struct Flight<R> {
     pub(super) window: Window<R>,
     /// The first item's index in the batch.
     pub(super) first: usize,
+    /// What the journal is to be told of its items; empty without one.
+    running: Vec<Running>,
     /// How far its chunks are known to be done.
     done: usize,
     /// Chunks that `newly_done` has reported.
@@ -76,6 +84,23 @@ impl<R> Flight<R> {
         new
     }
 
+    /// The result of an item that is done; with a journal, recorded.
+    pub(super) fn read(
+        &self,
+        reader: &Reader<'_, R>,
+        item: usize,
+        journal: &mut Option<Box<journal::Run>>,
+    ) -> Result<R, TaskError>
+    where
+        R: Message,
+    {
+        let result = reader.read(item);
+        match (journal, self.running.get(item)) {
+            (Some(journal), Some(running)) => journal.settle(*running, result),
+            _ => result,
+        }
+    }
+
     /// How many chunks were reported.
     pub(super) fn reported(&self) -> usize {
         self.reported.below + self.reported.beyond.len()
@@ -87,6 +112,59 @@ impl<R> Flight<R> {
     }
 }
 
+/// Items on their way into a window: with a journal, up to the first that need not be run.
+struct Admission<'a, I: Iterator, M, R> {
+    items: &'a mut I,
+    journal: Option<&'a mut journal::Run>,
+    /// The next item, if it was looked at before.
+    held: Option<(I::Item, Running)>,
+    /// Its index.
+    next: usize,
+    running: Vec<Running>,
+    /// What came instead of an item to be run; nothing more is pulled after it.
+    refused: Option<Step<R>>,
+    marker: PhantomData<fn(M)>,
+}
+
+impl<I: Iterator, M, R> Iterator for Admission<'_, I, M, R>
+where
+    I::Item: Accept<M>,
+{
+    type Item = I::Item;
+
+    #[inline]
+    fn next(&mut self) -> Option<I::Item> {
+        if self.journal.is_none() {
+            return self.items.next();
+        }
+        self.look()?;
+        let (item, running) = self.held.take()?;
+        self.running.push(running);
+        self.next += 1;
+        Some(item)
+    }
+}
+
+impl<I: Iterator, M, R> Admission<'_, I, M, R>
+where
+    I::Item: Accept<M>,
+{
+    /// Pulls an item and asks the journal. `None`: nothing more is to be pulled, and none is held.
+    fn look(&mut self) -> Option<()> {
+        if self.held.is_some() {
+            return Some(());
+        }
+        let journal = self.journal.as_deref_mut().filter(|_| self.refused.is_none())?;
+        let item = self.items.next()?;
+        match journal.admit(&item, self.next) {
+            Admitted::Runs(running) => self.held = Some((item, running)),
+            Admitted::Known(known) => self.refused = Some(Step::Known(known)),
+            Admitted::Failed(error) => self.refused = Some(Step::Failed(error)),
+        }
+        Some(())
+    }
+}
+
 /// A batch in progress. Dropped before its end, it cancels what is left.
 pub(super) struct Feed<F, M, I: Iterator, R> {
     pub(super) core: Arc<Core>,
@@ -95,6 +173,8 @@ pub(super) struct Feed<F, M, I: Iterator, R> {
     /// The input panicked, after the items that were published.
     pub(super) panic: Option<Payload>,
     items: I,
+    /// Where finished items are kept.
+    pub(super) journal: Option<Box<journal::Run>>,
     /// Where the input is read by another thread.
     upstream: Option<Arc<dyn Upstream>>,
     next: usize,
@@ -125,6 +205,10 @@ where
         items: I,
         upstream: Option<Arc<dyn Upstream>>,
     ) -> Result<Self, TaskError> {
+        let journal = match &errand.policy.journal {
+            Some(journal) => Some(Box::new(journal::Run::begin(journal, errand.entry)?)),
+            None => None,
+        };
         core.begin_batch(|| errand.context(None))?;
         // From here on dropping it ends the batch.
         let feed = Feed {
@@ -132,6 +216,7 @@ where
             errand,
             steps: VecDeque::new(),
             panic: None,
+            journal,
             items,
             upstream,
             next: 0,
@@ -173,7 +258,33 @@ where
                     .max_tasks
                     .map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX)),
             };
-            let built = match window::build::<F, M, I>(&self.errand, &outlook, &mut self.items, Some(self.next)) {
+            let mut admission = Admission::<I, M, F::Output> {
+                items: &mut self.items,
+                journal: self.journal.as_deref_mut(),
+                held: None,
+                next: self.next,
+                running: Vec::new(),
+                refused: None,
+                marker: PhantomData,
+            };
+            if admission.journal.is_some() {
+                // What is recorded needs no window, and may be much.
+                let looked = catch_unwind(AssertUnwindSafe(|| admission.look()));
+                let (refused, is_over) = (admission.refused.take(), !matches!(looked, Ok(Some(()))));
+                if refused.is_some() || is_over {
+                    drop(admission);
+                    self.next += usize::from(refused.is_some());
+                    self.exhausted = is_over && self.upstream_has_ended();
+                    self.panic = looked.err();
+                    self.closed = self.exhausted || self.panic.is_some();
+                    self.push_refused(refused);
+                    if is_over && !self.closed {
+                        return Ok(());
+                    }
+                    continue;
+                }
+            }
+            let built = match window::build::<F, M, _>(&self.errand, &outlook, &mut admission, Some(self.next)) {
                 Ok(built) => built,
                 // Memory comes back when the windows before are done.
                 Err(error) if self.steps.is_empty() => {
@@ -182,11 +293,12 @@ where
                 }
                 Err(_) => return Ok(()),
             };
+            let (running, refused) = (admission.running, admission.refused);
             let first = self.next;
-            self.next += built.items + usize::from(built.failed.is_some());
+            self.next += built.items + usize::from(built.failed.is_some()) + usize::from(refused.is_some());
             self.made += 1;
             let panic = built.panic;
-            self.exhausted = built.ended && self.upstream_has_ended();
+            self.exhausted = built.ended && refused.is_none() && self.upstream_has_ended();
             self.panic = match &self.upstream {
                 Some(upstream) if self.exhausted => panic.or_else(|| upstream.take_panic()),
                 _ => panic,
@@ -198,15 +310,36 @@ where
                 if let Some(ending) = self.errand.ending() {
                     window.job().cancel(ending, false);
                 }
-                self.steps.push_back(Step::Window(Flight { window, first, done: 0, reported: Reported::default() }));
+                let reported = Reported::default();
+                self.steps.push_back(Step::Window(Flight { window, first, running, done: 0, reported }));
             }
-            if let Some(error) = built.failed {
-                self.errand.note_failures(1);
-                self.core.look_at_failures(&self.errand);
-                self.steps.push_back(Step::Failed(error));
-            }
+            self.push_refused(built.failed.map(Step::Failed));
+            self.push_refused(refused);
         }
         Ok(())
+    }
+
+    /// Puts what no worker gets in its place among the windows.
+    fn push_refused(&mut self, step: Option<Step<F::Output>>) {
+        let Some(step) = step else { return };
+        if let Step::Failed(_) = step {
+            self.errand.note_failures(1);
+            self.core.look_at_failures(&self.errand);
+        }
+        self.steps.push_back(step);
+    }
+
+    /// The result of an item that the journal has.
+    pub(super) fn recall(&mut self, known: Known) -> Result<F::Output, TaskError> {
+        match &mut self.journal {
+            Some(journal) => journal.recall(known),
+            None => Err(TaskError::Cancelled { context: self.errand.context(None) }),
+        }
+    }
+
+    /// Waits until the journal has everything on disk.
+    pub(super) fn close_journal(&mut self) -> Result<(), TaskError> {
+        self.journal.take().map_or(Ok(()), |journal| journal.finish())
     }
 
     /// Has whoever reads the input read all of it? Where nobody else does, what the input says holds.
@@ -239,6 +372,7 @@ where
         let core = self.core.clone();
         self.steps.iter().find_map(|step| match step {
             Step::Failed(error) => Some(error.clone()),
+            Step::Known(_) => None,
             Step::Window(flight) => {
                 let job = flight.window.job();
                 job.wait_all(None, || core.is_hopeless());

@@ -183,7 +183,7 @@ where
         // What is there is handed out before more is pulled: the input may depend on it.
         let is_there = match feed.front() {
             Some(Step::Window(flight)) => flight.window.job().is_done(self.chunk),
-            Some(Step::Failed(_)) => true,
+            Some(Step::Failed(_) | Step::Known(_)) => true,
             None => false,
         };
         if !is_there && let Err(error) = feed.fill() {
@@ -196,14 +196,25 @@ where
                 Some(true) => Look::News,
                 None => Look::TimedOut,
                 // Nothing is left: from here on the pool can end.
-                Some(false) => end(&mut self.feed),
+                Some(false) => match feed.close_journal() {
+                    Ok(()) => end(&mut self.feed),
+                    Err(error) => {
+                        self.ready.push_back(Err(error));
+                        Look::News
+                    }
+                },
             };
         }
         let input = feed.input_to_wait_for();
-        match feed.front() {
+        match feed.steps.front() {
             None => {}
             Some(Step::Failed(error)) => {
                 self.ready.push_back(Err(error.clone()));
+                feed.pop();
+            }
+            Some(Step::Known(known)) => {
+                let known = *known;
+                self.ready.push_back(feed.recall(known));
                 feed.pop();
             }
             Some(Step::Window(flight)) => {
@@ -233,7 +244,8 @@ where
                 let reader = flight.window.reader();
                 // One reader for all chunks that are there: what failed is looked up once.
                 while self.chunk < job.chunks() && (self.chunk == chunk || job.is_done(self.chunk)) {
-                    self.ready.extend(job.view().range(self.chunk).map(|item| reader.read(item)));
+                    let items = job.view().range(self.chunk);
+                    self.ready.extend(items.map(|item| flight.read(&reader, item, &mut feed.journal)));
                     self.chunk += 1;
                     if self.ready.len() >= MOST_READ {
                         break;
@@ -348,7 +360,7 @@ where
         }
         // What is there is handed out before more is pulled: the input may depend on it.
         let is_there = feed.steps.iter_mut().any(|step| match step {
-            Step::Failed(_) => true,
+            Step::Failed(_) | Step::Known(_) => true,
             Step::Window(flight) => flight.has_news(),
         });
         if !is_there && let Err(error) = feed.fill() {
@@ -360,7 +372,13 @@ where
                 Some(true) => Look::News,
                 None => Look::TimedOut,
                 // Nothing is left: from here on the pool can end.
-                Some(false) => end(&mut self.feed),
+                Some(false) => match feed.close_journal() {
+                    Ok(()) => end(&mut self.feed),
+                    Err(error) => {
+                        self.ready.push_back((before, Err(error)));
+                        Look::News
+                    }
+                },
             };
         }
         let input = feed.input_to_wait_for();
@@ -380,7 +398,7 @@ where
                 let mut found: Vec<(usize, Vec<usize>)> = Vec::new();
                 for (at, step) in steps.borrow_mut().iter_mut().enumerate() {
                     match step {
-                        Step::Failed(_) => found.push((at, Vec::new())),
+                        Step::Failed(_) | Step::Known(_) => found.push((at, Vec::new())),
                         Step::Window(flight) => {
                             let new = flight.newly_done();
                             if !new.is_empty() {
@@ -415,17 +433,22 @@ where
         for (at, chunks) in found {
             match &feed.steps[at] {
                 Step::Failed(error) => self.ready.push_back((error.item().unwrap_or(before), Err(error.clone()))),
+                Step::Known(known) => {
+                    let known = *known;
+                    self.ready.push_back((known.index(), feed.recall(known)));
+                }
                 Step::Window(flight) => {
                     // One reader for all chunks that are there: what failed is looked up once.
                     let reader = flight.window.reader();
                     for item in chunks.into_iter().flat_map(|chunk| flight.window.job().view().range(chunk)) {
-                        self.ready.push_back((flight.first + item, reader.read(item)));
+                        let result = flight.read(&reader, item, &mut feed.journal);
+                        self.ready.push_back((flight.first + item, result));
                     }
                 }
             }
         }
         feed.steps.retain(|step| match step {
-            Step::Failed(_) => false,
+            Step::Failed(_) | Step::Known(_) => false,
             Step::Window(flight) if flight.is_given_out() => {
                 core.finish(flight.window.job());
                 false

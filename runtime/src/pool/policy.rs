@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cancel::CancelToken;
+use crate::journal::Journal;
 
 /// What a batch does when an item of it fails.
 ///
@@ -120,6 +121,8 @@ pub(crate) struct Policy {
     pub(crate) crash_limit: u32,
     pub(crate) on_error: OnError,
     pub(crate) token: Option<CancelToken>,
+    /// Where finished items are kept.
+    pub(crate) journal: Option<Journal>,
 }
 
 impl Default for Policy {
@@ -133,6 +136,7 @@ impl Default for Policy {
             crash_limit: CRASH_LIMIT,
             on_error: OnError::Continue,
             token: None,
+            journal: None,
         }
     }
 }
@@ -216,6 +220,19 @@ macro_rules! run_options {
         pub fn cancel(self, token: &$crate::CancelToken) -> Self {
             let token = token.clone();
             self.set(move |policy| policy.token = Some(token.clone()))
+        }
+
+        /// Keeps finished items in a file, so that the next run of the program does not do them again: a path, or a
+        /// [`Journal`](crate::Journal) with options.
+        ///
+        /// A journal that cannot be opened, or not be written, is the batch's error:
+        /// [`TaskError::Journal`](crate::TaskError::Journal). It is for batches: a single call is not recorded, and results in shared memory
+        /// (`map_in_place`, `map_archived`) are refused.
+        #[cfg(feature = "journal")]
+        #[must_use]
+        pub fn journal(self, journal: impl Into<$crate::Journal>) -> Self {
+            let journal = journal.into();
+            self.set(move |policy| policy.journal = Some(journal.clone()))
         }
     };
 }

@@ -74,13 +74,22 @@ impl Runner<'_> {
     {
         let mut out = Vec::new();
         let core = self.core;
-        whole(self.feed::<F, M, _>(items.into_iter(), false)?, |step| match step {
+        whole(self.feed::<F, M, _>(items.into_iter(), false)?, |feed, step| match step {
             Step::Window(flight) => {
-                flight.window.reader().read_all(&mut out)?;
+                let reader = flight.window.reader();
+                if feed.journal.is_none() {
+                    reader.read_all(&mut out)?;
+                } else {
+                    let results = (0..reader.items()).map(|item| flight.read(&reader, item, &mut feed.journal));
+                    // All are recorded, whichever fails.
+                    let results: Vec<_> = results.collect();
+                    results.into_iter().try_for_each(|result| result.map(|value| out.push(value)))?;
+                }
                 core.finish(flight.window.job());
                 Ok(())
             }
             Step::Failed(error) => Err(error),
+            Step::Known(known) => Ok(out.push(feed.recall(known)?)),
         })?;
         Ok(out)
     }
@@ -94,14 +103,15 @@ impl Runner<'_> {
     {
         let mut out = Vec::new();
         let core = self.core;
-        collect(&mut self.feed::<F, M, _>(items.into_iter(), false)?, |step| {
+        collect(&mut self.feed::<F, M, _>(items.into_iter(), false)?, |feed, step| {
             match step {
                 Step::Window(flight) => {
                     let reader = flight.window.reader();
-                    out.extend((0..reader.items()).map(|item| reader.read(item)));
+                    out.extend((0..reader.items()).map(|item| flight.read(&reader, item, &mut feed.journal)));
                     core.finish(flight.window.job());
                 }
                 Step::Failed(error) => out.push(Err(error)),
+                Step::Known(known) => out.push(feed.recall(known)),
             }
             Ok(())
         })?;
@@ -117,7 +127,16 @@ impl Runner<'_> {
     {
         let mut out = Views::new();
         let core = self.core;
-        whole(self.feed::<F, M, _>(items.into_iter(), false)?, |step| match step {
+        let feed = self.feed::<F, M, _>(items.into_iter(), false)?;
+        if feed.journal.is_some() {
+            return Err(TaskError::NotSendable {
+                context: feed.errand.context(None),
+                reason: "results in shared memory cannot come from a journal: use `map`, or leave the journal out"
+                    .into(),
+                kind: ErrorKind::InvalidInput,
+            });
+        }
+        whole(feed, |_, step| match step {
             Step::Window(flight) => {
                 flight.window.reader().check_all()?;
                 core.strike(flight.window.job());
@@ -125,6 +144,7 @@ impl Runner<'_> {
                 Ok(())
             }
             Step::Failed(error) => Err(error),
+            Step::Known(_) => Ok(()),
         })?;
         Ok(out)
     }
@@ -253,7 +273,7 @@ fn task_of<F: 'static>() -> (crate::task::TaskId, &'static crate::task::TaskEntr
 /// Runs the whole batch, and gives its windows, done, in order to `take`. Its first error ends it.
 fn collect<F, M, I>(
     feed: &mut Feed<F, M, I, F::Output>,
-    mut take: impl FnMut(Step<F::Output>) -> Result<(), TaskError>,
+    mut take: impl FnMut(&mut Feed<F, M, I, F::Output>, Step<F::Output>) -> Result<(), TaskError>,
 ) -> Result<(), TaskError>
 where
     F: TaskFn<M>,
@@ -272,12 +292,12 @@ where
                 return Err(core.hopeless_error(job.context(0)));
             }
         }
-        let Some(step) = feed.pop() else { return Ok(()) };
+        let Some(step) = feed.pop() else { return feed.close_journal() };
         let job = match &step {
             Step::Window(flight) => Some(flight.window.job().clone()),
-            Step::Failed(_) => None,
+            Step::Failed(_) | Step::Known(_) => None,
         };
-        if let Err(error) = take(step) {
+        if let Err(error) = take(feed, step) {
             job.iter().for_each(|job| core.finish(job));
             let cause = job.and_then(|job| job.first_cause());
             return Err(if error.is_stopped() { cause.unwrap_or(error) } else { error });
@@ -288,7 +308,7 @@ where
 /// As [`collect`], where only all results together are of use.
 fn whole<F, M, I>(
     mut feed: Feed<F, M, I, F::Output>,
-    take: impl FnMut(Step<F::Output>) -> Result<(), TaskError>,
+    take: impl FnMut(&mut Feed<F, M, I, F::Output>, Step<F::Output>) -> Result<(), TaskError>,
 ) -> Result<(), TaskError>
 where
     F: TaskFn<M>,
