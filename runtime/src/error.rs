@@ -103,6 +103,10 @@ pub enum Error {
     /// An operation on a queue or a pipe failed.
     #[error(transparent)]
     Queue(#[from] QueueError),
+    /// A journal could not be opened, read or written.
+    #[cfg(feature = "journal")]
+    #[error(transparent)]
+    Journal(#[from] crate::JournalError),
     /// A system call failed, of this crate or of the program itself.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -123,6 +127,8 @@ impl Error {
             Error::Sync(error) => error.kind(),
             Error::Shared(error) => error.kind(),
             Error::Queue(error) => error.kind(),
+            #[cfg(feature = "journal")]
+            Error::Journal(error) => error.kind(),
             Error::Io(_) => ErrorKind::Io,
         }
     }

@@ -14,7 +14,7 @@ use crate::ErrorKind;
 ///
 /// ```no_run
 /// let journal = offspring::Journal::read("run.db")?;
-/// for task in journal.tasks() {
+/// for task in journal.tasks()? {
 ///     println!("{}: {} done, {} failed, {} lost", task.name, task.done, task.failed, task.lost);
 /// }
 /// # Ok::<(), offspring::JournalError>(())

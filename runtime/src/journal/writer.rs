@@ -48,8 +48,11 @@ struct Queue {
     closing: bool,
 }
 
-/// The journals that this process has open, by device and inode: batches that run at the same time share one.
-static OPEN: LazyLock<Mutex<HashMap<(u64, u64), Weak<Open>>>> = LazyLock::new(Mutex::default);
+/// Open journals by device and inode.
+type OpenOnes = HashMap<(u64, u64), Weak<Open>>;
+
+/// The journals that this process has open: batches that run at the same time share one.
+static OPEN: LazyLock<Mutex<OpenOnes>> = LazyLock::new(Mutex::default);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -13,7 +13,6 @@ use super::core::{Core, Phase};
 use super::errand::{Ending, Errand};
 use super::estimate::Outlook;
 use super::interrupt;
-use super::window::{self, Payload, Window};
 use super::window::{self, Payload, Reader, Window};
 use crate::journal::{self, Admitted, Known, Running};
 use crate::message::Message;
