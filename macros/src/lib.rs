@@ -154,6 +154,7 @@ pub fn task(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -
 /// ```
 ///
 /// # Options
+/// - `key`: all fields can be keys of a `Dict`, and so can this. Its equality, if it has one, should be the derived one.
 /// - `plain`: see above.
 /// - `derive(Debug, PartialEq)`: derives for the archived form.
 /// - `crate = path`: where `offspring` is, if it is re-exported by another crate.

@@ -35,12 +35,13 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     let form = Form::new(&input, parse_quote!(#krate::__private));
     let archived = form.archived(options.derives);
     let implementation = form.implementation();
+    let key = options.key.map(|_| form.key());
     Ok(quote! {
         #input
         #archived
         #[automatically_derived]
         #[allow(clippy::all, clippy::pedantic, non_camel_case_types)]
-        const _: () = { #implementation };
+        const _: () = { #implementation #key };
     })
 }
 
@@ -206,6 +207,30 @@ impl<'a> Form<'a> {
                 quote!(#attributes #[repr(C)] #visibility struct #archived #generics #body)
             }
             Data::Union(_) => TokenStream::new(),
+        }
+    }
+
+    /// That the type can be a key: all its fields can.
+    fn key(&self) -> TokenStream {
+        let Form { input, private, .. } = self;
+        let mut generics = self.generics.clone();
+        for parameter in &mut generics.params {
+            if let GenericParam::Type(parameter) = parameter {
+                parameter.bounds.push(parse_quote!(#private::Key));
+            }
+        }
+        let name = &input.ident;
+        let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+        let checks = fields(&input.data).map(|field| {
+            let (ty, private) = (&field.ty, at(field.ty.span(), private));
+            quote_spanned!(ty.span()=> #private::is_key::<#ty>();)
+        });
+        quote! {
+            #[allow(dead_code)]
+            fn __keys #impl_generics () #where_clause { #(#checks)* }
+
+            // SAFETY: all fields are keys, which is checked above; gaps between them are never written, and were zero.
+            unsafe impl #impl_generics #private::Key for #name #type_generics #where_clause {}
         }
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct MessageOptions {
     pub(crate) derives: Option<TokenStream>,
     /// The word `plain`, if it is there.
     pub(crate) plain: Option<Ident>,
+    /// The word `key`, if it is there.
+    pub(crate) key: Option<Ident>,
 }
 
 fn default_crate() -> Path {
@@ -149,7 +151,7 @@ impl SharedOptions {
 
 impl MessageOptions {
     pub(crate) fn parse(arguments: TokenStream) -> Result<Self> {
-        let mut options = MessageOptions { krate: default_crate(), derives: None, plain: None };
+        let mut options = MessageOptions { krate: default_crate(), derives: None, plain: None, key: None };
         each(arguments, |key, input| {
             match key.to_string().as_str() {
                 "crate" => options.krate = value(key, input, "path::to::offspring")?,
@@ -159,8 +161,9 @@ impl MessageOptions {
                     options.derives = Some(list.parse()?);
                 }
                 "plain" => options.plain = Some(key.clone()),
+                "key" => options.key = Some(key.clone()),
                 _ => {
-                    let known = "`plain`, `derive(..)` for the archived type, and `crate`";
+                    let known = "`key`, `plain`, `derive(..)` for the archived type, and `crate`";
                     return Err(Error::new(key.span(), format!("no option `{key}`: there are {known}")));
                 }
             }
@@ -168,6 +171,12 @@ impl MessageOptions {
         })?;
         if let (Some(plain), Some(_)) = (&options.plain, &options.derives) {
             return Err(Error::new(plain.span(), "a plain type is its own archived form: leave `derive(..)` out"));
+        }
+        if let (Some(_), Some(key)) = (&options.plain, &options.key) {
+            return Err(Error::new(
+                key.span(),
+                "a plain type may have gaps of any bytes, and so is no key: leave `plain` out",
+            ));
         }
         Ok(options)
     }

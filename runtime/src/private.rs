@@ -7,6 +7,7 @@ pub use rkyv;
 pub use crate::message::{
     Checker, DecodeError, Decoder, EncodeError, Encoder, InPlace, Message, Plain, SliceItem, is_plain,
 };
+pub use crate::shared::{Key, is_key};
 pub use crate::task::{
     AnyError, DebugError, DisplayError, Fallibly, Feed, InArchive, NoError, Plainly, Probe, TaskEntry, TaskSource,
     constructor, param, plain, state, with_state,

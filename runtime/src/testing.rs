@@ -18,12 +18,18 @@ pub use crate::task::testing as task;
 
 /// All of them.
 pub fn mutants() -> Vec<(u32, &'static str)> {
-    [MUTANTS, pool::MUTANTS, crate::object::mutants::ALL, crate::sync::mutants::ALL].concat()
+    [MUTANTS, pool::MUTANTS, crate::object::mutants::ALL, crate::sync::mutants::ALL, crate::shared::mutants::ALL]
+        .concat()
 }
 
 /// Objects of a kind for tests.
 pub mod object {
     pub use crate::object::testing::{OtherBox, TestBox, give_back, shared_static};
+}
+
+/// Shared data in the arenas of a stage.
+pub mod shared {
+    pub use crate::shared::testing::*;
 }
 
 /// Locks in the arenas of a stage.

@@ -57,7 +57,7 @@ pub(super) fn destroy(object: &Object<'_, BroadcastKind>) -> Result<(), ArenaErr
 /// ```
 #[doc(alias = "SharedMemory")]
 pub struct Shared<T: Message> {
-    handle: Handle<BroadcastKind>,
+    pub(super) handle: Handle<BroadcastKind>,
     value: *const Archived<T>,
     types: PhantomData<fn() -> T>,
 }
@@ -119,7 +119,7 @@ impl<T: Message> Shared<T> {
     }
 
     /// `None` if it is of another type.
-    fn of(handle: Handle<BroadcastKind>) -> Option<Self> {
+    pub(super) fn of(handle: Handle<BroadcastKind>) -> Option<Self> {
         let root = handle.shared();
         let id = BlockId::from_raw(root.block.load(Ordering::Acquire))?;
         (root.tag.load(Ordering::Relaxed) == image::type_tag::<T>()).then_some(())?;

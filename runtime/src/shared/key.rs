@@ -58,6 +58,9 @@ use crate::Message;
 )]
 pub unsafe trait Key: Message {}
 
+/// Not public API: where `#[message(key)]` asks it of each field.
+pub const fn is_key<T: Key>() {}
+
 macro_rules! keys {
     ($($type:ty)*) => {$(
         // SAFETY: one archived form for each value, without gaps or with gaps that stay zero.

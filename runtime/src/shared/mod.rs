@@ -13,6 +13,8 @@ mod list;
 pub(crate) mod mutants;
 mod namespace;
 mod range;
+#[cfg(feature = "testing")]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -21,6 +23,8 @@ pub use array::{Array, ArrayGuard, ArrayPart, PartGuard};
 pub use broadcast::Shared;
 pub use dict::{Dict, Iter as DictIter, Keys, Values};
 pub use error::SharedError;
+#[doc(hidden)]
+pub use key::is_key;
 pub use key::{AsKey, Key};
 pub use list::{Iter as ListIter, List};
 pub use namespace::Namespace;

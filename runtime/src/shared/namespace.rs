@@ -33,7 +33,7 @@ type Result<T, E = SharedError> = std::result::Result<T, E>;
 #[doc(alias = "NamespaceProxy")]
 #[derive(Clone, PartialEq)]
 pub struct Namespace {
-    handle: Handle<NamespaceKind>,
+    pub(super) handle: Handle<NamespaceKind>,
 }
 
 impl fmt::Debug for Namespace {
@@ -58,7 +58,7 @@ impl Namespace {
         Ok(space)
     }
 
-    fn of(handle: Handle<NamespaceKind>) -> Self {
+    pub(super) fn of(handle: Handle<NamespaceKind>) -> Self {
         Namespace { handle }
     }
 

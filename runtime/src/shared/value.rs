@@ -72,7 +72,7 @@ pub(super) fn destroy(object: &Object<'_, ValueKind>) -> Result<(), ArenaError> 
 #[doc(alias = "RawValue")]
 #[doc(alias = "ValueProxy")]
 pub struct Value<T> {
-    handle: Handle<ValueKind>,
+    pub(super) handle: Handle<ValueKind>,
     types: PhantomData<fn() -> T>,
 }
 

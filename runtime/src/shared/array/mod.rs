@@ -114,7 +114,7 @@ pub(super) fn wake(object: &Object<'_, ArrayKind>) {
 #[doc(alias = "RawArray")]
 #[doc(alias = "ShareableList")]
 pub struct Array<T: Plain> {
-    handle: Handle<ArrayKind>,
+    pub(super) handle: Handle<ArrayKind>,
     types: PhantomData<fn() -> T>,
 }
 
@@ -181,7 +181,7 @@ impl<T: Plain> Array<T> {
     }
 
     /// `None` if it is one of another type, as far as can be told.
-    fn of(handle: Handle<ArrayKind>) -> Option<Self> {
+    pub(super) fn of(handle: Handle<ArrayKind>) -> Option<Self> {
         let len = handle.shared().len.load(Ordering::Relaxed) as usize;
         let fits = len.checked_mul(size_of::<T>()).is_some_and(|bytes| bytes <= handle.extra().1);
         fits.then_some(Array { handle, types: PhantomData })

@@ -66,7 +66,7 @@ type Result<T, E = SharedError> = std::result::Result<T, E>;
 #[doc(alias = "SyncManager.dict")]
 #[doc(alias = "DictProxy")]
 pub struct Dict<K, V> {
-    handle: Handle<DictKind>,
+    pub(super) handle: Handle<DictKind>,
     types: PhantomData<fn() -> (K, V)>,
 }
 
@@ -117,7 +117,7 @@ impl<K: Key, V: Message> Dict<K, V> {
         Dict { handle, types: PhantomData }
     }
 
-    fn table(&self) -> Result<Table<'_>> {
+    pub(super) fn table(&self) -> Result<Table<'_>> {
         self.handle.check()?;
         let root = self.handle.shared();
         Ok(Table::new(self.handle.arena(), root, pos_in(&self.handle, root)?))

@@ -108,6 +108,12 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
+    /// Before there is a key.
+    #[cfg(feature = "testing")]
+    pub(in super::super) fn set_seed(&self, seed: u64) {
+        self.root.seed.store(seed, Ordering::Relaxed);
+    }
+
     #[inline]
     pub(in super::super) fn hash(&self, key: &[u64]) -> u64 {
         image::hash(self.root.seed.load(Ordering::Relaxed), key)

@@ -61,7 +61,7 @@ type Result<T, E = SharedError> = std::result::Result<T, E>;
 #[doc(alias = "SyncManager.list")]
 #[doc(alias = "ListProxy")]
 pub struct List<T> {
-    handle: Handle<ListKind>,
+    pub(super) handle: Handle<ListKind>,
     types: PhantomData<fn() -> T>,
 }
 

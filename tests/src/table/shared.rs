@@ -1,0 +1,468 @@
+//! Shared data: values, arrays, broadcasts, dictionaries, lists and namespaces.
+
+use super::stage::{Counts, once};
+use super::{Row, Scene, Stage};
+use offspring::ErrorKind;
+use offspring::shared::{Array, Dict, List, Namespace, Shared, Value};
+use offspring::testing::shared::{self, OnStage};
+
+/// Longer than a small block.
+const LONG: usize = 40_000;
+/// Not as long as that, and of a length that has blocks of its own.
+const SHORT: usize = 150;
+
+/// The thing as the victim, the other and the last survivor have it. They live as long as the stage.
+fn all<L: OnStage + 'static>(stage: &Stage, it: L) -> [&'static L; 3] {
+    let [victim, other] = [stage.victim, stage.other].map(|member| it.open(member));
+    [leak(victim), leak(other), leak(it)]
+}
+
+fn leak<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
+}
+
+fn scene<T: 'static>(operation: impl Fn() -> T + 'static) -> Scene {
+    Scene::of(operation).payloads().counts(Counts::Blocks)
+}
+
+fn value(with: u8, len: usize) -> Vec<u8> {
+    vec![with; len]
+}
+
+/// What a long value says in short.
+fn said(value: &[u8]) -> String {
+    assert!(value.windows(2).all(|pair| pair[0] == pair[1]), "torn");
+    format!("{}x{}", value.first().copied().unwrap_or(0), value.len())
+}
+
+/// Whichever value it is, as there are several operations: it is one.
+fn whole(value: &[u8]) -> String {
+    said(value);
+    String::new()
+}
+
+type Bytes = Dict<u32, Vec<u8>>;
+
+fn bytes(stage: &Stage, keys: u32) -> [&'static Bytes; 3] {
+    let dict: Bytes = shared::dict(stage.last).unwrap();
+    (0..keys).for_each(|key| dict.set(&key, &value(1, SHORT)).unwrap());
+    all(stage, dict)
+}
+
+/// What the last survivor sees of a dictionary; that it is in order; and that nothing of it is left locked.
+fn dict_seen(dict: &'static Bytes) -> impl Fn() -> String + 'static {
+    move || {
+        let mut pairs: Vec<_> = dict.iter().map(|pair| pair.unwrap()).collect();
+        pairs.sort();
+        assert_eq!(dict.len().unwrap(), pairs.len());
+        for (key, value) in &pairs {
+            assert_eq!(dict.get(key).unwrap().as_ref(), Some(value));
+        }
+        // Every page can be changed.
+        for key in 1_000..1_040 {
+            assert_eq!(dict.insert(&key, &vec![9]).unwrap(), None);
+        }
+        for key in 1_000..1_040 {
+            assert_eq!(dict.remove(&key).unwrap(), Some(vec![9]));
+        }
+        let shown: Vec<String> = pairs
+            .iter()
+            .filter(|(key, _)| *key < 4 || *key >= 500)
+            .map(|(key, value)| format!("{key}:{}", said(value)))
+            .collect();
+        format!("{} keys, {}", pairs.len(), shown.join(" "))
+    }
+}
+
+/// How many keys a dictionary takes before the next one splits a page.
+fn before_split(stage: &Stage) -> u32 {
+    let dict: Dict<u32, Vec<u8>> = shared::dict(stage.last).unwrap();
+    let blocks = || stage.last.ledger().blocks;
+    for key in 0.. {
+        let before = blocks();
+        dict.set(&key, &vec![1]).unwrap();
+        if blocks() > before + 1 {
+            return key;
+        }
+    }
+    unreachable!("a page takes 119 keys at most")
+}
+
+type Items = List<Vec<u8>>;
+
+fn items(stage: &Stage, count: usize) -> [&'static Items; 3] {
+    let list: Items = shared::list(stage.last).unwrap();
+    (0..count).for_each(|n| list.push(&value(n as u8, 3)).unwrap());
+    all(stage, list)
+}
+
+fn list_seen(list: &'static Items) -> impl Fn() -> String + 'static {
+    move || {
+        let items = list.to_vec().unwrap();
+        assert_eq!(list.len().unwrap(), items.len());
+        for (at, item) in items.iter().enumerate() {
+            assert_eq!(list.get(at).unwrap(), *item);
+        }
+        list.push(&vec![7]).unwrap();
+        assert_eq!(list.pop().unwrap(), Some(vec![7]));
+        let shown: Vec<String> = items.iter().map(|item| said(item)).collect();
+        let (first, last) = (shown.iter().take(6), shown.iter().rev().take(4));
+        format!("{} items, {}", items.len(), first.chain(last).cloned().collect::<Vec<_>>().join(" "))
+    }
+}
+
+fn array(stage: &Stage) -> [&'static Array<[u32; 5]>; 3] {
+    all(stage, shared::array(stage.last, 8).unwrap())
+}
+
+fn array_seen(array: &'static Array<[u32; 5]>) -> impl Fn() -> String + 'static {
+    move || {
+        let poisoned = array.is_poisoned();
+        let guard = array.recover().unwrap();
+        let items: Vec<[u32; 5]> = guard.to_vec();
+        drop(guard);
+        assert_eq!(array.snapshot().unwrap(), items);
+        array.part(..).unwrap().write().unwrap()[7] = [1; 5];
+        if !poisoned {
+            assert!(items.iter().all(|item| item.windows(2).all(|pair| pair[0] == pair[1])), "torn: {items:?}");
+        }
+        format!("poisoned: {poisoned}, {:?}", if poisoned { Vec::new() } else { items })
+    }
+}
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "dict: make an empty one",
+        covers: &["mod::new", "table::init"],
+        mutants: &[],
+        scene: |stage| {
+            let victim = stage.victim;
+            scene(move || shared::dict::<u32, Vec<u8>>(victim).unwrap())
+        },
+    },
+    Row {
+        name: "dict: insert into an empty one, while somebody else does",
+        covers: &["mod::insert", "table::insert", "journal::guard", "journal::apply", "journal::given"],
+        mutants: &[10, 11, 12],
+        scene: |stage| {
+            let [mine, theirs, it] = bytes(stage, 0);
+            scene(move || mine.insert(&1, &value(2, SHORT)).unwrap())
+                .rival(move || theirs.insert(&2, &value(3, SHORT)).unwrap())
+                .view(dict_seen(it))
+        },
+    },
+    Row {
+        name: "dict: replace a value, while somebody else does",
+        covers: &["mod::insert", "mod::set", "table::insert", "journal::took"],
+        mutants: &[10, 11, 12, 502],
+        scene: |stage| {
+            let [mine, theirs, it] = bytes(stage, 3);
+            scene(move || mine.set(&1, &value(2, SHORT)).unwrap())
+                .rival(move || theirs.set(&1, &value(3, SHORT)).unwrap())
+                .view(dict_seen(it))
+        },
+    },
+    Row {
+        name: "dict: replace a value by a long one",
+        covers: &["mod::set", "mod::replace", "image::block"],
+        mutants: &[502],
+        scene: |stage| {
+            let [mine, _, it] = bytes(stage, 2);
+            scene(move || mine.set(&1, &value(2, LONG)).unwrap()).view(dict_seen(it))
+        },
+    },
+    Row {
+        name: "dict: read a value, while its block is replaced and used again",
+        covers: &["mod::get", "table::find", "image::copy"],
+        mutants: &[501],
+        scene: |stage| {
+            let [mine, theirs, it] = bytes(stage, 1);
+            // What is freed here is what the next value is written to.
+            mine.set(&0, &value(1, SHORT)).unwrap();
+            mine.set(&0, &value(1, SHORT)).unwrap();
+            scene(move || (2..4).for_each(|with| mine.set(&0, &value(with, SHORT)).unwrap()))
+                .rival(move || said(&theirs.get(&0).unwrap().unwrap()))
+                .view(move || whole(&it.get(&0).unwrap().unwrap()))
+        },
+    },
+    Row {
+        name: "dict: remove a key, while somebody else does",
+        covers: &["mod::remove", "table::remove", "journal::taker", "journal::take", "journal::drop"],
+        mutants: &[10, 11, 12],
+        scene: |stage| {
+            let [mine, theirs, it] = bytes(stage, 3);
+            scene(move || mine.remove(&1).unwrap()).rival(move || theirs.remove(&1).unwrap()).view(dict_seen(it))
+        },
+    },
+    Row {
+        name: "dict: insert where a page is full, while somebody looks for a key that is moved",
+        covers: &["table::insert", "journal::apply_all"],
+        mutants: &[503],
+        scene: |stage| {
+            let keys = before_split(stage);
+            let [mine, theirs, it] = bytes(stage, keys);
+            scene(move || mine.set(&keys, &value(2, SHORT)).unwrap())
+                .rival(move || assert!((0..4).all(|key| theirs.contains(&key).unwrap())))
+                .view(dict_seen(it))
+        },
+    },
+    Row {
+        name: "dict: clear, while somebody inserts",
+        covers: &["mod::clear", "table::clear"],
+        mutants: &[10, 11],
+        scene: |stage| {
+            let [mine, theirs, it] = bytes(stage, 3);
+            scene(move || mine.clear().unwrap())
+                .rival(move || theirs.set(&500, &value(3, SHORT)).unwrap())
+                .counts(Counts::Nothing)
+                .view(dict_seen(it))
+        },
+    },
+    Row {
+        name: "dict: change a value by what it was, while somebody else does",
+        covers: &["mod::update", "mod::modify", "mod::upsert"],
+        mutants: &[502],
+        scene: |stage| {
+            let [mine, theirs, it] = bytes(stage, 2);
+            let longer = |old: Option<Vec<u8>>| value(1, old.unwrap_or_default().len() + 8);
+            scene(move || mine.upsert(&1, longer).unwrap())
+                .rival(move || theirs.upsert(&1, longer).unwrap())
+                .view(dict_seen(it))
+        },
+    },
+    Row {
+        name: "dict: drop the last handle of one with keys",
+        covers: &["table::destroy"],
+        mutants: &[],
+        scene: |stage| {
+            let dict: Bytes = shared::dict(stage.victim).unwrap();
+            (0..3).for_each(|key| dict.set(&key, &value(1, SHORT)).unwrap());
+            let dict = once(dict);
+            scene(move || drop(dict()))
+        },
+    },
+    Row {
+        name: "namespace: set, while somebody sets another type",
+        covers: &["namespace::set", "namespace::remove"],
+        mutants: &[502],
+        scene: |stage| {
+            let [mine, theirs, it]: [&Namespace; 3] = all(stage, shared::namespace(stage.last).unwrap());
+            it.set("x", &1u64).unwrap();
+            scene(move || mine.set("x", &"two".to_string()).unwrap())
+                .rival(move || theirs.set("x", &3u64).unwrap())
+                .view(move || match it.get::<u64>("x") {
+                    Ok(value) => format!("{value:?}"),
+                    Err(_) => format!("{:?}", it.get::<String>("x").unwrap()),
+                })
+        },
+    },
+    Row {
+        name: "value: add to a number, while somebody else does",
+        covers: &["value::update", "value::fetch_add", "value::set", "value::replace"],
+        mutants: &[],
+        scene: |stage| {
+            let [mine, theirs, it]: [&Value<u64>; 3] = all(stage, shared::value(stage.last, &5u64).unwrap());
+            scene(move || mine.fetch_add(1).unwrap())
+                .rival(move || theirs.fetch_add(10).unwrap())
+                .view(move || it.get().unwrap().to_string())
+        },
+    },
+    Row {
+        name: "value: replace one in a block, while somebody else does",
+        covers: &["value::set", "value::replace"],
+        mutants: &[10, 11, 12, 506],
+        scene: |stage| {
+            let [mine, theirs, it] = all(stage, shared::value(stage.last, &value(1, SHORT)).unwrap());
+            scene(move || mine.set(&value(2, SHORT)).unwrap())
+                .rival(move || theirs.replace(&value(3, LONG)).unwrap())
+                .view(move || said(&it.get().unwrap()))
+        },
+    },
+    Row {
+        name: "value: read one, while its block is replaced and used again",
+        covers: &["value::get", "image::copy"],
+        mutants: &[501],
+        scene: |stage| {
+            let [mine, theirs, it] = all(stage, shared::value(stage.last, &value(1, SHORT)).unwrap());
+            mine.set(&value(1, SHORT)).unwrap();
+            mine.set(&value(1, SHORT)).unwrap();
+            scene(move || (2..4).for_each(|with| mine.set(&value(with, SHORT)).unwrap()))
+                .rival(move || said(&theirs.get().unwrap()))
+                .view(move || whole(&it.get().unwrap()))
+        },
+    },
+    Row {
+        name: "broadcast: make one",
+        covers: &["broadcast::new", "image::block"],
+        mutants: &[],
+        scene: |stage| {
+            let (victim, other) = (stage.victim, stage.other);
+            scene(move || shared::broadcast(victim, &value(1, LONG)).unwrap())
+                .rival(move || shared::broadcast(other, &value(1, SHORT)).unwrap())
+        },
+    },
+    Row {
+        name: "broadcast: drop the last handle",
+        covers: &["broadcast::destroy"],
+        mutants: &[],
+        scene: |stage| {
+            let it: Shared<Vec<u8>> = shared::broadcast(stage.victim, &value(1, SHORT)).unwrap();
+            let it = once(it);
+            scene(move || drop(it()))
+        },
+    },
+    Row {
+        name: "list: push the first item, while somebody else does",
+        covers: &["mod::push", "spine::push", "spine::lock"],
+        mutants: &[],
+        scene: |stage| {
+            let [mine, theirs, it] = items(stage, 0);
+            scene(move || mine.push(&value(8, 3)).unwrap())
+                .rival(move || theirs.push(&value(9, 5)).unwrap())
+                .counts(Counts::Nothing)
+                .view(list_seen(it))
+        },
+    },
+    Row {
+        name: "list: push, while somebody else does",
+        covers: &["mod::push", "spine::push"],
+        mutants: &[10, 11, 12, 504],
+        scene: |stage| {
+            let [mine, theirs, it] = items(stage, 3);
+            scene(move || mine.push(&value(8, 3)).unwrap())
+                .rival(move || theirs.push(&value(9, 5)).unwrap())
+                .view(list_seen(it))
+        },
+    },
+    Row {
+        name: "list: push where the last chunk is full",
+        covers: &["spine::push"],
+        mutants: &[],
+        scene: |stage| {
+            let [mine, _, it] = items(stage, 128);
+            scene(move || mine.push(&value(8, 3)).unwrap()).view(list_seen(it))
+        },
+    },
+    Row {
+        name: "list: pop, while somebody else does",
+        covers: &["mod::pop", "spine::pop"],
+        mutants: &[10, 11],
+        scene: |stage| {
+            let [mine, theirs, it] = items(stage, 3);
+            scene(move || mine.pop().unwrap()).rival(move || theirs.pop().unwrap()).view(list_seen(it))
+        },
+    },
+    Row {
+        name: "list: set an item, while somebody reads it",
+        covers: &["mod::set", "mod::replace", "mod::update", "spine::set", "spine::read"],
+        mutants: &[10, 11, 501],
+        scene: |stage| {
+            let [mine, theirs, it] = items(stage, 2);
+            mine.set(1, &value(1, SHORT)).unwrap();
+            mine.set(1, &value(1, SHORT)).unwrap();
+            scene(move || (2..4).for_each(|with| mine.set(1, &value(with, SHORT)).unwrap()))
+                .rival(move || said(&theirs.get(1).unwrap()))
+                .view(move || whole(&it.get(1).unwrap()))
+        },
+    },
+    Row {
+        name: "list: insert in the middle, while somebody removes",
+        covers: &["mod::insert", "mod::remove", "mod::splice", "spine::rebuild", "journal::apply_all"],
+        mutants: &[10, 11],
+        scene: |stage| {
+            let [mine, theirs, it] = items(stage, 4);
+            scene(move || mine.insert(2, &value(8, 3)).unwrap())
+                .rival(move || theirs.remove(1).unwrap())
+                .view(list_seen(it))
+        },
+    },
+    Row {
+        name: "list: extend by several at once, while somebody takes a copy",
+        covers: &["mod::extend", "mod::to_vec", "spine::items"],
+        mutants: &[10, 11],
+        scene: |stage| {
+            let [mine, theirs, it] = items(stage, 2);
+            let more = leak([value(7, 3), value(8, 3), value(9, 3)]);
+            scene(move || mine.extend(&*more).unwrap())
+                .rival(move || assert!([2, 5].contains(&theirs.to_vec().unwrap().len())))
+                .view(list_seen(it))
+        },
+    },
+    Row {
+        name: "list: sort",
+        covers: &["mod::sort", "mod::sort_by", "mod::reverse", "mod::retain", "mod::swap"],
+        mutants: &[],
+        scene: |stage| {
+            let [mine, _, it] = items(stage, 5);
+            scene(move || mine.sort_by(|one, two| two.cmp(one)).unwrap()).view(list_seen(it))
+        },
+    },
+    Row {
+        name: "list: clear, while somebody pushes",
+        covers: &["mod::clear", "spine::clear"],
+        mutants: &[10, 11],
+        scene: |stage| {
+            let [mine, theirs, it] = items(stage, 5);
+            scene(move || mine.clear().unwrap())
+                .rival(move || theirs.push(&value(9, 3)).unwrap())
+                .counts(Counts::Nothing)
+                .view(list_seen(it))
+        },
+    },
+    Row {
+        name: "list: drop the last handle of one with items",
+        covers: &["spine::destroy"],
+        mutants: &[],
+        scene: |stage| {
+            let list: Items = shared::list(stage.victim).unwrap();
+            (0..3).for_each(|n| list.push(&value(n, 3)).unwrap());
+            let list = once(list);
+            scene(move || drop(list()))
+        },
+    },
+    Row {
+        name: "array: set an item of twenty bytes, while somebody sets its neighbour",
+        covers: &["mod::set", "mod::get"],
+        mutants: &[],
+        scene: |stage| {
+            let [mine, theirs, it] = array(stage);
+            scene(move || mine.set(2, &[8; 5]).unwrap())
+                .rival(move || theirs.set(3, &[9; 5]).unwrap())
+                .counts(Counts::Nothing)
+                .view(array_seen(it))
+        },
+    },
+    Row {
+        name: "array: write items under the lock, and die",
+        covers: &["mod::lock", "mod::recover", "mod::wake"],
+        mutants: &[],
+        scene: |stage| {
+            let [mine, _, it] = array(stage);
+            scene(move || mine.lock().unwrap().fill([3; 5])).counts(Counts::Nothing).view(move || {
+                // In the middle poisoned, before and after not; in any case it can be had again.
+                let poisoned = it.is_poisoned();
+                if poisoned {
+                    assert_eq!(it.get(0).unwrap_err().kind(), ErrorKind::Poisoned);
+                }
+                let first = it.recover().unwrap()[0];
+                assert!(poisoned || first == [0; 5] || first == [3; 5], "{first:?}");
+                it.set(0, &[4; 5]).unwrap();
+                String::new()
+            })
+        },
+    },
+    Row {
+        name: "array: claim a part, while somebody claims one that overlaps",
+        covers: &["part::write", "part::part", "part::split", "part::split_by", "part::recover", "part::destroy"],
+        mutants: &[505],
+        scene: |stage| {
+            let [mine, theirs, it] = array(stage);
+            let (first, second) = (leak(mine.part(0..5).unwrap()), leak(theirs.part(3..8).unwrap()));
+            let claim = |part: &'static offspring::shared::ArrayPart<[u32; 5]>| match part.write() {
+                Ok(guard) => drop(guard),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::InUse),
+            };
+            scene(move || claim(first)).rival(move || claim(second)).counts(Counts::Nothing).view(array_seen(it))
+        },
+    },
+];
