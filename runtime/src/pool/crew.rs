@@ -231,6 +231,12 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
     let mut settled = None;
     if let Some(core) = &core {
         let mut inner = core.lock();
+        #[cfg(feature = "testing")]
+        if death.status.signal() == Some(Signal::KILL) {
+            let seat = seat.map(|at| &control.seats[at]);
+            let job = seat.and_then(|seat| inner.jobs.get(&BlockId::from_raw(seat.job.load(SeqCst))?));
+            super::phases::note(seat, job.map(|job| &**job), death.owner);
+        }
         let (mut ready, mut running, mut left) = (false, false, None);
         if let Some(at) = seat {
             let seat = &control.seats[at];
@@ -241,6 +247,10 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
         }
         if inner.crew.members.remove(&death.owner).is_none() {
             inner.crew.gone.insert(death.owner);
+        }
+        #[cfg(feature = "testing")]
+        if inner.crew.members().any(|worker| worker.has_ended_unseen()) {
+            super::phases::PHASES.audit.fetch_add(1, Relaxed);
         }
         let crew = &mut inner.crew;
         match death.status.signal() {

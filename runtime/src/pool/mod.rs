@@ -30,6 +30,8 @@ mod job;
 mod layout;
 mod limits;
 mod mutants;
+#[cfg(feature = "testing")]
+pub(crate) mod phases;
 pub(crate) mod policy;
 mod recycle;
 mod resize;

@@ -98,12 +98,62 @@ impl Worker<'_> {
         let measure = job.header.measure != 0;
         let spilled = Rc::new(Cell::new(0));
         let mut encoder = Encoder::new(Box::new(Spill::counted(self.arena, job.id, spilled.clone())));
+        let (arena, seat) = (self.arena, self.seat);
+        // The first item of the current chunk.
+        let first = Cell::new(0);
+        // The item whose result is to be judged before the next one begins.
+        let unjudged = Cell::new(None);
+        let mut fault = |item: usize, fault: TaskFault| {
+            if matches!(fault, TaskFault::Panicked(_)) {
+                forget_panic();
+            }
+            let record = |fault: &TaskFault| {
+                let (item, worker, bytes) = (first.get() + item, std::process::id(), fault.encode());
+                layout::push_fault(arena, job, &Fault { item, worker, bytes })
+            };
+            if let Err(error) = record(&fault) {
+                // Not even the reason fits in shared memory. Dying is the one message left, and it costs this item only.
+                let _ = error;
+                std::process::abort();
+            }
+            unjudged.set(None);
+            if job.header.most_failures != 0 {
+                count_failure(arena, control, job);
+            }
+        };
+        let judge = || {
+            if let Some(item) = unjudged.take()
+                // SAFETY: the item was run by this task and reported no fault, so its slot holds a result.
+                && unsafe { entry.failure(job.output(first.get() + item)) }.is_some()
+            {
+                count_failure(arena, control, job);
+            }
+        };
+        let mut attend = |item: usize| {
+            use std::sync::atomic::Ordering::{Acquire, Release};
+            judge();
+            let attention = job.header.attention.load(Acquire);
+            if attention & attention::STOP != 0 {
+                return false;
+            }
+            if attention & attention::TIMED != 0 {
+                // Before the progress says that it runs: a run is named by the time at which it began.
+                seat.began.store(clock::monotonic_nanos(), Release);
+            }
+            if attention & attention::JUDGED != 0 {
+                unjudged.set(Some(item));
+            }
+            true
+        };
         loop {
             let begun = measure.then(Instant::now);
             if mutant(mutants::COMMIT_FIRST) {
                 claim::commit(job, claimed, job.range(claimed.chunk).len());
             }
-            let end = self.run_chunk(control, job, entry, claimed, &mut encoder);
+            first.set(job.range(claimed.chunk).start);
+            let mut hooks = Hooks { encoder: &mut encoder, fault: &mut fault, attend: &mut attend };
+            let end = self.run_chunk(job, entry, claimed, &mut hooks);
+            judge();
             let items = end.saturating_sub(claimed.start);
             if let Some(begun) = begun {
                 let took = begun.elapsed().as_nanos() as u64;
@@ -153,74 +203,23 @@ impl Worker<'_> {
     }
 
     /// Runs the items of a claimed chunk; returns the first that was not run, counted from the chunk's start.
-    fn run_chunk(
-        &mut self,
-        control: &ControlView<'_>,
-        job: &JobView<'_>,
-        entry: &TaskEntry,
-        claimed: Claim,
-        encoder: &mut Encoder,
-    ) -> usize {
+    fn run_chunk(&mut self, job: &JobView<'_>, entry: &TaskEntry, claimed: Claim, hooks: &mut Hooks<'_>) -> usize {
         let range = job.range(claimed.chunk);
-        let (arena, seat, first) = (self.arena, self.seat, range.start);
-        // The bits of this chunk's items; there are none where items are committed one by one.
-        let skips = job.skips_of(range.clone());
-        // The item whose result is to be judged before the next one begins.
-        let unjudged = Cell::new(None);
-        let mut fault = |item: usize, fault: TaskFault| {
-            if matches!(fault, TaskFault::Panicked(_)) {
-                forget_panic();
-            }
-            let record = |fault: &TaskFault| {
-                let (item, worker, bytes) = (first + item, std::process::id(), fault.encode());
-                layout::push_fault(arena, job, &Fault { item, worker, bytes })
-            };
-            if let Err(error) = record(&fault) {
-                // Not even the reason fits in shared memory. Dying is the one message left, and it costs this item only.
-                let _ = error;
-                std::process::abort();
-            }
-            unjudged.set(None);
-            if job.header.most_failures != 0 {
-                count_failure(arena, control, job);
-            }
-        };
-        let judge = || {
-            if let Some(item) = unjudged.take()
-                // SAFETY: the item was run by this task and reported no fault, so its slot holds a result.
-                && unsafe { entry.failure(job.output(first + item)) }.is_some()
-            {
-                count_failure(arena, control, job);
-            }
-        };
-        let mut attend = |item: usize| {
-            use std::sync::atomic::Ordering::{Acquire, Release};
-            judge();
-            let attention = job.header.attention.load(Acquire);
-            if attention & attention::STOP != 0 {
-                return false;
-            }
-            if attention & attention::TIMED != 0 {
-                // Before the progress says that it runs: a run is named by the time at which it began.
-                seat.began.store(clock::monotonic_nanos(), Release);
-            }
-            if attention & attention::JUDGED != 0 {
-                unjudged.set(Some(item));
-            }
-            true
-        };
         let by_chunk = matches!(entry.grain(), Grain::Chunk { .. });
+        // The bits of this chunk's items; there are none where items are committed one by one.
+        let skips = if by_chunk { job.skips_of(range.clone()) } else { Vec::new() };
+        let first = range.start;
         let mut context = RunCtx {
             inputs: job.input(first),
             outputs: job.output(if by_chunk { claimed.chunk } else { first }),
             lo: claimed.start,
             hi: range.len(),
             progress: &self.seat.progress,
-            encoder,
+            encoder: hooks.encoder,
             state: &mut self.state,
-            fault: &mut fault,
+            fault: hooks.fault,
             attention: &job.header.attention,
-            attend: &mut attend,
+            attend: hooks.attend,
             skips: &skips,
             caught: forget_panic,
         };
@@ -228,10 +227,16 @@ impl Worker<'_> {
         // states (checked in `attach`); the inputs were encoded by the same entry's task before publication; this process
         // holds the claim, so nobody else touches the outputs.
         unsafe { entry.run(&mut context) };
-        judge();
         // Less than all of them only if the job was cancelled meanwhile.
         Progress::of(self.seat.progress.load(std::sync::atomic::Ordering::Relaxed)).item
     }
+}
+
+/// What all chunks of a job are run with.
+struct Hooks<'a> {
+    encoder: &'a mut Encoder,
+    fault: &'a mut dyn FnMut(usize, TaskFault),
+    attend: &'a mut dyn FnMut(usize) -> bool,
 }
 
 /// Counts a failed item of a batch that ends after some, and ends this job of it if they are too many. The pool's process ends the others.

@@ -41,6 +41,20 @@ fn square(x: u64) -> u64 {
     x * x
 }
 
+/// How many killed workers were found in each phase of their work by this process: idle, claim, run, commit; how many were dead before the
+/// audit of another was over; how many auditors in the middle of an audit.
+pub fn phases() -> [(&'static str, u64); 6] {
+    let phases = &super::phases::PHASES;
+    [
+        ("idle", phases.idle.load(Relaxed)),
+        ("claim", phases.claim.load(Relaxed)),
+        ("run", phases.run.load(Relaxed)),
+        ("commit", phases.commit.load(Relaxed)),
+        ("audit", phases.audit.load(Relaxed)),
+        ("auditor", phases.auditor.load(Relaxed)),
+    ]
+}
+
 /// Control block and one published job of `items` squares.
 #[derive(Debug)]
 pub struct Table {

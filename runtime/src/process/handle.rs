@@ -258,6 +258,12 @@ impl ChildHandle {
         }
     }
 
+    /// Has it ended, without the supervisor having come to it?
+    #[cfg(feature = "testing")]
+    pub(crate) fn has_ended_unseen(&self) -> bool {
+        self.with_pidfd(|pidfd| crate::sys::fd::is_readable(pidfd.as_fd()).unwrap_or(false)).unwrap_or(false)
+    }
+
     /// Runs `f` with the descriptor, if it runs.
     pub(super) fn with_pidfd<R>(&self, f: impl FnOnce(&OwnedFd) -> R) -> Option<R> {
         match &*self.state()? {

@@ -44,6 +44,10 @@ fn bury_descendants(arena: &'static Arena, dead: Owner) {
     let children: Vec<Owner> = arena.slots().children_of(dead).collect();
     for child in children {
         await_end(arena, child);
+        #[cfg(feature = "testing")]
+        if arena.slots().get(child).is_some_and(|slot| slot.life() == Life::Dead) {
+            crate::pool::phases::PHASES.auditor.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
         bury_descendants(arena, child);
         bury(arena, child, ExitStatus::Unknown, None);
     }

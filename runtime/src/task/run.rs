@@ -80,24 +80,25 @@ impl fmt::Debug for RunCtx<'_> {
 /// How a pass over items ended.
 enum Pass {
     Done,
-    Stopped(usize),
+    /// Before this item somebody is to be asked.
+    Attention(usize),
     /// At this item.
     Panicked(usize),
 }
 
-/// Calls the task for items from `from`, until the end, a stop or a panic.
+/// Calls the task for the items `from..hi`, until the end, a panic, or until `attention` is not 0.
 ///
 /// # Safety
 /// As said at the fields of [`RunCtx`].
 #[inline(always)]
 unsafe fn pass<A, R: Message>(
     cx: &mut RunCtxParts<'_, '_>,
-    from: usize,
+    (from, hi, attention): (usize, usize, &AtomicU32),
     mut call: impl FnMut(*const A, &mut Decoder) -> Result<R, DecodeError>,
 ) -> Pass {
     let (inputs, outputs) = (cx.inputs.cast::<A>(), cx.outputs.cast::<R::Archived>());
-    let (hi, progress, attention) = (cx.hi, cx.progress, cx.attention);
-    let (encoder, fault, attend) = (&mut *cx.encoder, &mut *cx.fault, &mut *cx.attend);
+    let progress = cx.progress;
+    let (encoder, fault) = (&mut *cx.encoder, &mut *cx.fault);
     // One frame for the whole pass, not one per item: `progress` says which item panicked.
     let result = panic::catch(|| {
         // Copies, as every store of an item might change what is captured by reference, for all the compiler knows.
@@ -106,9 +107,7 @@ unsafe fn pass<A, R: Message>(
             if attention.load(Relaxed) != 0 {
                 // Whoever sees what this leads to sees why.
                 fence(Acquire);
-                if !attend(item) {
-                    return Pass::Stopped(item);
-                }
+                return Pass::Attention(item);
             }
             progress.store((item as u64) << 1 | 1, Release);
             // SAFETY: `lo <= item < hi`, for which the caller vouches.
@@ -136,6 +135,7 @@ unsafe fn pass<A, R: Message>(
 struct RunCtxParts<'a, 'b> {
     inputs: *const u8,
     outputs: *mut u8,
+    lo: usize,
     hi: usize,
     progress: &'a AtomicU64,
     encoder: &'b mut Encoder,
@@ -146,9 +146,9 @@ struct RunCtxParts<'a, 'b> {
 
 impl<'a> RunCtx<'a> {
     fn split(&mut self) -> (RunCtxParts<'a, '_>, &mut WorkerState) {
-        let RunCtx { inputs, outputs, hi, progress, attention, .. } = *self;
+        let RunCtx { inputs, outputs, lo, hi, progress, attention, .. } = *self;
         let (encoder, fault, attend) = (&mut *self.encoder, &mut *self.fault, &mut *self.attend);
-        (RunCtxParts { inputs, outputs, hi, progress, encoder, fault, attention, attend }, self.state)
+        (RunCtxParts { inputs, outputs, lo, hi, progress, encoder, fault, attention, attend }, self.state)
     }
 }
 
@@ -161,17 +161,64 @@ unsafe fn items<A, R: Message>(
     cx: &mut RunCtx<'_>,
     mut call: impl FnMut(*const A, &mut Decoder) -> Result<R, DecodeError>,
 ) {
-    let (mut next, hi) = (cx.lo, cx.hi);
     let (mut parts, _) = cx.split();
-    while next < hi {
+    let mut way = Way::new(&parts);
+    while way.next < parts.hi {
         // SAFETY: passed on to the caller.
-        next = match unsafe { pass(&mut parts, next, &mut call) } {
-            Pass::Done => hi,
-            Pass::Panicked(item) => item + 1,
-            Pass::Stopped(item) => return parts.progress.store((item as u64) << 1, Release),
-        };
+        let pass = unsafe { pass(&mut parts, way.range(), &mut call) };
+        if !way.go_on(&mut parts, pass) {
+            return;
+        }
     }
-    parts.progress.store((hi as u64) << 1, Release);
+    parts.progress.store((parts.hi as u64) << 1, Release);
+}
+
+/// In the place of the word where attention was paid already: always 0.
+static PAID: AtomicU32 = AtomicU32::new(0);
+
+/// How far a run is, pass by pass. While attention is asked for, each item is a pass by itself, so that the loop of all others knows nothing
+/// of it.
+struct Way<'a> {
+    next: usize,
+    hi: usize,
+    attention: &'a AtomicU32,
+    /// The next item was attended to.
+    is_attended: bool,
+}
+
+impl<'a> Way<'a> {
+    fn new(parts: &RunCtxParts<'a, '_>) -> Self {
+        Way { next: parts.lo, hi: parts.hi, attention: parts.attention, is_attended: false }
+    }
+
+    /// The items of the next pass, and what ends it early.
+    #[inline(always)]
+    fn range(&self) -> (usize, usize, &'a AtomicU32) {
+        match self.is_attended {
+            true => (self.next, self.next + 1, &PAID),
+            false => (self.next, self.hi, self.attention),
+        }
+    }
+
+    /// Goes on after a pass; `false`: the run has ended before its end.
+    #[inline(always)]
+    fn go_on(&mut self, parts: &mut RunCtxParts<'_, '_>, pass: Pass) -> bool {
+        let was_attended = std::mem::replace(&mut self.is_attended, false);
+        self.next = match pass {
+            Pass::Done if was_attended => self.next + 1,
+            Pass::Done => self.hi,
+            Pass::Panicked(item) => item + 1,
+            Pass::Attention(item) => {
+                if !(parts.attend)(item) {
+                    parts.progress.store((item as u64) << 1, Release);
+                    return false;
+                }
+                self.is_attended = true;
+                item
+            }
+        };
+        true
+    }
 }
 
 /// Runs all items of `cx` with the worker's state.
@@ -183,15 +230,15 @@ unsafe fn items_with<S: 'static, A, R: Message>(
     cx: &mut RunCtx<'_>,
     mut call: impl FnMut(&mut S, *const A, &mut Decoder) -> Result<R, DecodeError>,
 ) {
-    let (mut next, hi) = (cx.lo, cx.hi);
     let (mut parts, state) = cx.split();
-    while next < hi {
+    let mut way = Way::new(&parts);
+    while way.next < parts.hi {
         // The constructor may be what kills this process: that costs the item for which it was called.
-        parts.progress.store((next as u64) << 1 | 1, Release);
+        parts.progress.store((way.next as u64) << 1 | 1, Release);
         let lent = match state.lend::<S>() {
             Ok(lent) => lent,
             Err(why) => {
-                for item in next..hi {
+                for item in way.next..parts.hi {
                     parts.progress.store((item as u64) << 1 | 1, Release);
                     (parts.fault)(item, why.clone());
                 }
@@ -199,16 +246,15 @@ unsafe fn items_with<S: 'static, A, R: Message>(
             }
         };
         // SAFETY: passed on to the caller.
-        next = match unsafe { pass(&mut parts, next, |input, decoder| call(lent, input, decoder)) } {
-            Pass::Done => hi,
-            Pass::Panicked(item) => {
-                state.spoil();
-                item + 1
-            }
-            Pass::Stopped(item) => return parts.progress.store((item as u64) << 1, Release),
-        };
+        let pass = unsafe { pass(&mut parts, way.range(), |input, decoder| call(lent, input, decoder)) };
+        if let Pass::Panicked(_) = pass {
+            state.spoil();
+        }
+        if !way.go_on(&mut parts, pass) {
+            return;
+        }
     }
-    parts.progress.store((hi as u64) << 1, Release);
+    parts.progress.store((parts.hi as u64) << 1, Release);
 }
 
 /// Calls a state constructor and keeps what it makes.
