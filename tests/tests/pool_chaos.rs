@@ -22,8 +22,7 @@ const SHORT: u64 = 10_000;
 /// A storm's mean pause is 20 milliseconds.
 const PAUSE: std::ops::Range<Duration> = Duration::from_millis(5)..Duration::from_millis(35);
 /// So many kills at least have to have met each phase.
-const LEAST: &[(&str, u64)] =
-    &[("idle", 10), ("claim", 5), ("run", 50), ("commit", 5), ("audit", 5), ("auditor", 1)];
+const LEAST: &[(&str, u64)] = &[("idle", 10), ("claim", 5), ("run", 50), ("commit", 5), ("audit", 5), ("auditor", 1)];
 
 #[task]
 fn square(x: u64) -> u64 {
