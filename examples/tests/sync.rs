@@ -4,28 +4,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::run::{Run, run};
+use common::run::{number, right_once, run};
 use offspring_tests::watchdog;
-
-/// The number between two texts in one of a program's lines.
-#[track_caller]
-fn number(run: &Run, before: &str, after: &str) -> u64 {
-    let lines = run.lines();
-    let found = lines.iter().find_map(|line| line.strip_prefix(before)?.strip_suffix(after)?.parse().ok());
-    found.unwrap_or_else(|| panic!("no line `{before}..{after}`: {lines:?}"))
-}
-
-/// A busy machine may spoil one run, not all of ten.
-#[track_caller]
-fn right_once(program: impl Fn() -> Run, is_right: impl Fn(&Run) -> bool) -> Run {
-    let mut runs = (0..10).map(|_| program());
-    let mut last = Vec::new();
-    let right = runs.find(|run| {
-        last = run.lines();
-        is_right(run)
-    });
-    right.unwrap_or_else(|| panic!("never as it should be: {last:?}"))
-}
 
 #[test]
 fn lock() {

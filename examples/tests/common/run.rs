@@ -57,3 +57,23 @@ pub(crate) fn faster_than(milliseconds: u64, program: impl Fn() -> Run) -> Run {
     let mut runs = (0..10).map(|_| program());
     runs.find(|run| run.took < Duration::from_millis(milliseconds)).expect("it takes the serial time")
 }
+
+/// The number between two texts in one of a program's lines.
+#[track_caller]
+pub(crate) fn number(run: &Run, before: &str, after: &str) -> u64 {
+    let lines = run.lines();
+    let found = lines.iter().find_map(|line| line.strip_prefix(before)?.strip_suffix(after)?.parse().ok());
+    found.unwrap_or_else(|| panic!("no line `{before}..{after}`: {lines:?}"))
+}
+
+/// A busy machine may spoil one run, not all of ten.
+#[track_caller]
+pub(crate) fn right_once(program: impl Fn() -> Run, is_right: impl Fn(&Run) -> bool) -> Run {
+    let mut runs = (0..10).map(|_| program());
+    let mut last = Vec::new();
+    let right = runs.find(|run| {
+        last = run.lines();
+        is_right(run)
+    });
+    right.unwrap_or_else(|| panic!("never as it should be: {last:?}"))
+}
