@@ -252,6 +252,7 @@ impl Core {
     /// Sees to it that the options of an errand that is about to begin are kept: threads exist, tokens are heard.
     pub(super) fn attend(self: &Arc<Self>, errand: &Arc<Errand>) -> Result<(), TaskError> {
         let policy = &errand.policy;
+        self.admit(errand)?;
         let no_thread = |what: &str| TaskError::NoWorker {
             context: errand.context(None),
             reason: format!("no thread could be started that sees to {what}"),

@@ -170,6 +170,9 @@ pub(super) struct Inner {
     pub(super) jobs: HashMap<BlockId, Arc<Job>>,
     /// Jobs that found the ring full.
     overflow: VecDeque<Arc<Job>>,
+    /// Jobs that found no lane, and how many were ever put into one.
+    without_lane: VecDeque<Arc<Job>>,
+    laned: u64,
     /// Jobs whose handle was dropped before they were done.
     detached: VecDeque<Arc<Job>>,
     /// Batches that may publish more windows.
@@ -200,6 +203,7 @@ impl Core {
             inputs.initializer.iter().for_each(|hook| hook.announce(&control.control.initializer));
             inputs.finalizer.iter().for_each(|hook| hook.announce(&control.control.finalizer));
             options.limits.announce(&control);
+            options.limits.resources.announce(&control);
             let block = estate.permits.as_ref().map(Block::id).or(inherited.map(|(_, block)| block));
             control.control.permits.store(block.map_or(0, BlockId::raw), Release);
         }
@@ -216,6 +220,8 @@ impl Core {
                 crew: Crew::new(),
                 jobs: HashMap::new(),
                 overflow: VecDeque::new(),
+                without_lane: VecDeque::new(),
+                laned: 0,
                 detached: VecDeque::new(),
                 batches: 0,
                 hiring: false,
@@ -281,7 +287,7 @@ impl Core {
             let mut inner = self.lock();
             inner.jobs.insert(job.id(), job.clone());
             inner.enter(&control, job.clone());
-            if !inner.overflow.is_empty() {
+            if !inner.overflow.is_empty() || !inner.without_lane.is_empty() {
                 drop(inner);
                 self.wait_for_room();
             }
@@ -305,8 +311,9 @@ impl Core {
 
     /// How many chunks no worker has claimed.
     pub(super) fn unclaimed(&self, inner: &Inner) -> u64 {
-        let entries = self.estate.control().entries().filter_map(|id| inner.jobs.get(&id)).chain(&inner.overflow);
-        entries.map(|job| job.unclaimed()).sum()
+        let control = self.estate.control();
+        let entered = control.entries().chain(control.jobs_in_lanes()).filter_map(|id| inner.jobs.get(&id));
+        entered.chain(&inner.overflow).chain(&inner.without_lane).map(|job| job.unclaimed()).sum()
     }
 
     /// Ends a job: its memory goes back as soon as no worker looks at it.
@@ -326,6 +333,7 @@ impl Core {
             if !inner.overflow.is_empty() && !job.is_entered() {
                 inner.overflow.retain(|waiting| !Arc::ptr_eq(waiting, job));
             }
+            inner.without_lane.retain(|waiting| !Arc::ptr_eq(waiting, job));
             job.unpublish(&control);
             inner.refill(&control);
         }
@@ -441,6 +449,7 @@ impl Core {
             }
             inner.phase = phase.clone();
             inner.overflow.clear();
+            inner.without_lane.clear();
             self.hopeless.store(true, SeqCst);
             self.drain_if_over(&inner);
             inner.jobs.values().cloned().collect()
@@ -473,9 +482,11 @@ impl Core {
     pub(super) fn refill(&self) -> bool {
         let control = self.estate.control();
         let mut inner = self.lock();
-        let before = inner.overflow.len();
+        let waiting = |inner: &Inner| inner.overflow.len() + inner.without_lane.len();
+        let before = waiting(&inner);
         inner.refill(&control);
-        let (published, left) = (before - inner.overflow.len(), inner.overflow.len());
+        let left = waiting(&inner);
+        let published = before - left;
         if left == 0 {
             control.control.room_bell.store(0, SeqCst);
         }
@@ -489,6 +500,17 @@ impl Core {
 
 impl Inner {
     fn enter(&mut self, control: &ControlView<'_>, job: Arc<Job>) {
+        if let Some(demand) = job.demand() {
+            let entry = match self.without_lane.is_empty() {
+                true => control.publish_in_lane(job.id(), demand, self.next_age()),
+                false => None,
+            };
+            match entry {
+                Some(entry) => job.note_entry(entry),
+                None => self.without_lane.push_back(job),
+            }
+            return;
+        }
         if self.overflow.is_empty()
             && let Some(seq) = control.publish(job.id())
         {
@@ -503,7 +525,19 @@ impl Inner {
         self.enter(control, job.clone());
     }
 
+    fn next_age(&mut self) -> u64 {
+        self.laned += 1;
+        self.laned
+    }
+
     pub(super) fn refill(&mut self, control: &ControlView<'_>) {
+        while let Some(job) = self.without_lane.front().cloned() {
+            let age = self.next_age();
+            let demand = job.demand();
+            let Some(entry) = demand.and_then(|demand| control.publish_in_lane(job.id(), demand, age)) else { break };
+            job.note_entry(entry);
+            self.without_lane.pop_front();
+        }
         while let Some(job) = self.overflow.front() {
             let Some(seq) = control.publish(job.id()) else { break };
             job.note_entry(seq);

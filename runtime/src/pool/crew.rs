@@ -290,6 +290,7 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
     if let Some(at) = seat {
         // First: as soon as the seat is vacant, the bit may be another worker's.
         control.set_idle(at, false);
+        control.clear_grant(at);
         vacate(&control.seats[at]);
     }
     // A seat without an anchor costs its next worker's result, and nothing else.

@@ -1,8 +1,9 @@
 //! What a batch or a call is in the pool's own process: what is to be run, how, and whether it was given up.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::admission::Demand;
 use super::cancel;
 use super::core::Phase;
 use super::job::Bell;
@@ -51,6 +52,8 @@ pub(super) struct Errand {
     pub(super) lazy: bool,
     /// Shared by all windows; `None` for a single call, which gets a doorbell of its own.
     pub(super) bell: Option<Arc<Bell>>,
+    /// What each of its tasks needs, where that is something; set before the first job.
+    pub(super) demand: OnceLock<Demand>,
     is_over: AtomicBool,
     /// Workers that died in a row, with no item finished in between.
     deaths: AtomicU32,
@@ -74,7 +77,7 @@ impl Errand {
         bell: Option<Arc<Bell>>,
     ) -> Errand {
         let (name, is_over, deaths, course) = (entry.name().into(), false.into(), 0.into(), Mutex::default());
-        Errand { arena, task, entry, name, policy, lazy, bell, is_over, deaths, course }
+        Errand { arena, task, entry, name, policy, lazy, bell, demand: OnceLock::new(), is_over, deaths, course }
     }
 
     fn course(&self) -> MutexGuard<'_, Course> {

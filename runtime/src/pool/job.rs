@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use super::admission::Demand;
 use super::bell;
 use super::claim::{self, Chunk};
 use super::errand::{Ending, Errand};
@@ -317,6 +318,11 @@ impl Job {
             _ => None,
         };
         self.view().words.iter().filter_map(claimed).collect()
+    }
+
+    /// What its tasks need, where that is something.
+    pub(super) fn demand(&self) -> Option<&Demand> {
+        self.errand.demand.get()
     }
 
     /// Remembers where the job stands in the ring.

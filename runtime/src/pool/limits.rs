@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering::*;
 use std::time::Duration;
 
+use super::admission::Resources;
 use super::layout::ControlView;
 use crate::process::{ChildSpec, EnvChanges};
 use crate::sys::proc;
@@ -37,6 +38,8 @@ pub(super) struct Limits {
     pub(super) idle_timeout: Option<Duration>,
     pub(super) library_threads: Option<usize>,
     pub(super) stderr_tail: bool,
+    /// What there is of what tasks may need.
+    pub(super) resources: Resources,
     /// Most workers of the tree that run at once.
     pub(super) budget: Option<usize>,
     /// The first option that makes no sense.

@@ -7,6 +7,7 @@
 //! `several` (what callers hold), `watch` (what happens when nobody waits), `policy` and `errand` (how work is to be run, and how it goes),
 //! `cancel` and `timeout` (how it is ended), `calls` and `batch` (the public face of it).
 
+mod admission;
 mod ahead;
 mod batch;
 mod bell;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::admission::Needs;
 use super::cancel::CancelToken;
 use crate::journal::Journal;
 
@@ -123,6 +124,7 @@ pub(crate) struct Policy {
     pub(crate) token: Option<CancelToken>,
     /// Where finished items are kept.
     pub(crate) journal: Option<Journal>,
+    pub(crate) needs: Needs,
 }
 
 impl Default for Policy {
@@ -137,6 +139,7 @@ impl Default for Policy {
             on_error: OnError::Continue,
             token: None,
             journal: None,
+            needs: Needs::default(),
         }
     }
 }
@@ -213,6 +216,42 @@ macro_rules! run_options {
         #[must_use]
         pub fn on_error(self, on_error: $crate::OnError) -> Self {
             self.set(move |policy| policy.on_error = on_error)
+        }
+
+        /// How many of the pool's places each task takes, because it uses so many CPUs itself. Default 1.
+        ///
+        /// It begins when so many are free, and meanwhile no other task begins in those that are; so a task of 4 slots in a pool of 4 workers
+        /// runs alone. More than the pool has is an error of kind [`InvalidInput`](crate::ErrorKind::InvalidInput).
+        #[must_use]
+        pub fn slots(self, slots: u32) -> Self {
+            self.set(move |policy| policy.needs.slots = slots.max(1))
+        }
+
+        /// How much memory each task will take, in bytes, as you estimate it. Default: nothing is said, and nothing checked.
+        ///
+        /// A task begins when those that run have not declared more than the pool's `memory_for_tasks` together, and the system has so much
+        /// available; one of them runs in any case.
+        #[must_use]
+        pub fn memory(self, bytes: u64) -> Self {
+            self.set(move |policy| policy.needs.memory = bytes)
+        }
+
+        /// How many tokens of a kind each task takes while it runs; see `PoolBuilder::resource`. For several kinds, call it
+        /// once for each.
+        ///
+        /// A kind that the pool does not have, or more than it has, is an error of kind [`InvalidInput`](crate::ErrorKind::InvalidInput).
+        #[must_use]
+        pub fn needs(self, kind: impl Into<String>, count: u32) -> Self {
+            let kind = kind.into();
+            self.set(move |policy| policy.needs.tokens.push((kind.clone(), count)))
+        }
+
+        /// When it is this run's turn: higher ones first; those of the same priority in the order in which they came. Default 0.
+        ///
+        /// Workers that are at something of a lower priority turn to it after their current chunk of items; nothing that runs is ended for it.
+        #[must_use]
+        pub fn priority(self, priority: i32) -> Self {
+            self.set(move |policy| policy.needs.priority = priority)
         }
 
         /// Ends the run when `token` is cancelled, at the level at which it is.

@@ -6,12 +6,23 @@
 use std::sync::atomic::Ordering::*;
 use std::time::Duration;
 
-use super::layout::{ControlView, Seat};
+use super::layout::ControlView;
 use crate::Signal;
 use crate::sys::{clock, proc, timer::CpuTimer};
 
 /// How often the memory in use is looked at, in nanoseconds: it costs some microseconds.
 const MEMORY_EVERY: u64 = 10_000_000;
+
+/// What the rules say to another chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Take it.
+    Go,
+    /// Not now.
+    Wait,
+    /// None any more.
+    Leave,
+}
 
 /// The rules of this worker.
 #[derive(Debug, Default)]
@@ -20,7 +31,9 @@ pub(super) struct Rules {
     max_tasks: Option<u64>,
     recycle_above: Option<u64>,
     cpu_time: Option<(CpuTimer, Duration)>,
-    /// When the memory in use was last looked at.
+    /// Is memory to stay free?
+    keeps_free: bool,
+    /// When memory was last looked at.
     looked: u64,
 }
 
@@ -34,35 +47,48 @@ impl Rules {
             None => None,
         };
         let (max_tasks, recycle_above) = (value(&words.max_tasks), value(&words.recycle_above));
-        let any = max_tasks.is_some() || recycle_above.is_some() || cpu_time.is_some();
-        Ok(Rules { any, max_tasks, recycle_above, cpu_time, looked: 0 })
+        let keeps_free = control.lanes.keep_free.load(Acquire) > 0;
+        let any = max_tasks.is_some() || recycle_above.is_some() || cpu_time.is_some() || keeps_free;
+        Ok(Rules { any, max_tasks, recycle_above, cpu_time, keeps_free, looked: 0 })
     }
 
-    /// May the worker of `seat` take another chunk, of so many items?
+    /// May this worker, whose seat is number `at`, take another chunk, of so many items?
     #[inline]
-    pub(super) fn let_go_on(&mut self, seat: &Seat, chunk: u64) -> bool {
-        !self.any || self.look(seat, chunk)
+    pub(super) fn say(&mut self, control: &ControlView<'_>, at: usize, chunk: u64) -> Verdict {
+        if self.any { self.look(control, at, chunk) } else { Verdict::Go }
+    }
+
+    /// The worker turns to a job.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        if self.keeps_free {
+            self.looked = 0;
+        }
     }
 
     #[cold]
-    fn look(&mut self, seat: &Seat, chunk: u64) -> bool {
-        let done = seat.items.load(Relaxed);
+    fn look(&mut self, control: &ControlView<'_>, at: usize, chunk: u64) -> Verdict {
+        let done = control.seats[at].items.load(Relaxed);
         // A worker that would take none at all would be replaced by one that takes none.
         if done > 0 && self.max_tasks.is_some_and(|most| done.saturating_add(chunk) > most) {
-            return false;
+            return Verdict::Leave;
         }
-        if let Some(mark) = self.recycle_above.filter(|_| done > 0) {
+        if self.recycle_above.is_some() || self.keeps_free {
             let now = clock::coarse_nanos();
             if now.wrapping_sub(self.looked) >= MEMORY_EVERY {
                 self.looked = now;
-                if proc::private_memory().is_some_and(|used| used > mark) {
-                    return false;
+                let is_above = |mark| proc::private_memory().is_some_and(|used| used > mark);
+                if done > 0 && self.recycle_above.is_some_and(is_above) {
+                    return Verdict::Leave;
+                }
+                if self.keeps_free && control.is_short_of_memory(at) {
+                    return Verdict::Wait;
                 }
             }
         }
         if let Some((timer, limit)) = &self.cpu_time {
             timer.set(*limit);
         }
-        true
+        Verdict::Go
     }
 }

@@ -12,6 +12,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
+use super::admission::IN_LANE;
 use super::bell;
 use super::layout::{ControlView, RING};
 use crate::arena::BlockId;
@@ -35,6 +36,9 @@ impl<'a> ControlView<'a> {
 
     /// Takes a job out of the ring. Afterwards no worker that does not name it yet can begin to use it.
     pub(super) fn clear(&self, seq: u64, job: BlockId) {
+        if seq & IN_LANE != 0 {
+            return self.clear_lane(seq);
+        }
         let _ = self.entry(seq).compare_exchange(job.raw(), 0, SeqCst, Relaxed);
     }
 
@@ -71,11 +75,17 @@ impl<'a> ControlView<'a> {
 
     /// Is `job` still published under `seq`? Asked after the seat named it.
     pub(super) fn still_published(&self, seq: u64, job: BlockId) -> bool {
+        if seq & IN_LANE != 0 {
+            return self.stands_in_lane(seq);
+        }
         self.entry(seq).load(SeqCst) == job.raw()
     }
 
     /// Notes that the entry `seq` has no free chunk left. If it ever has again, the job is published anew.
     pub(super) fn pass(&self, seq: u64) {
+        if seq & IN_LANE != 0 {
+            return self.pass_lane(seq);
+        }
         let passed = self.control.head.0.compare_exchange(seq, seq + 1, SeqCst, Relaxed).is_ok();
         if passed && self.control.room_bell.load(SeqCst) != 0 {
             bell::ring_word(&self.control.watch_bell);

@@ -5,10 +5,11 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::admission::IN_LANE;
 use super::claim::{self, Claim, Progress};
 use super::current::Now;
 use super::layout::{self, ControlView, Fault, JobView, Seat, attention, orders};
-use super::recycle::Rules;
+use super::recycle::{Rules, Verdict};
 use super::{bell, mutants};
 use crate::arena::{Arena, BlockId, Owner, mutant};
 use crate::message::Encoder;
@@ -29,12 +30,18 @@ pub(super) struct Worker<'a> {
     pub(super) arena: &'static Arena,
     pub(super) me: Owner,
     pub(super) seat: &'a Seat,
+    /// The seat's number.
+    pub(super) at: usize,
     pub(super) state: WorkerState,
     pub(super) rules: Rules,
     /// Takes no more chunks: it was asked to leave, or a rule says so.
     pub(super) leaving: bool,
     /// Takes no more chunks of this job for now.
     pub(super) aside: bool,
+    /// Takes one chunk of this job at a time.
+    pub(super) single: bool,
+    /// Others wait for its permit to run.
+    pub(super) crowded: bool,
     /// The permits to run of its tree, and since when it has had one.
     pub(super) permits: Option<&'static Permits>,
     pub(super) permitted: u64,
@@ -56,10 +63,13 @@ impl Worker<'_> {
     /// Runs chunks of the job published under `seq` until there are no free ones. `None` if the job makes no sense.
     pub(super) fn work_on(&mut self, control: &ControlView<'_>, seq: u64, id: BlockId) -> Option<()> {
         use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+        (self.aside, self.crowded) = (false, false);
         self.seat.job.store(id.raw(), SeqCst);
         if control.still_published(seq, id) {
+            self.single = seq & IN_LANE != 0 && control.takes_single_chunks(seq);
             let (job, entry) = self.attach(id)?;
             self.seat.since.store(clock::coarse_nanos(), Relaxed);
+            self.rules.begin();
             bell::enter(&job);
             self.run_chunks(control, &job, entry);
             give_back(self.arena, &job);
@@ -87,7 +97,7 @@ impl Worker<'_> {
 
     fn run_chunks(&mut self, control: &ControlView<'_>, job: &JobView<'_>, entry: &TaskEntry) {
         use std::sync::atomic::Ordering::Relaxed;
-        let Some(mut claimed) = self.next_chunk(job) else { return };
+        let Some(mut claimed) = self.next_chunk(control, job) else { return };
         if let Some(now) = self.now {
             now.enter(job);
         }
@@ -171,7 +181,11 @@ impl Worker<'_> {
             // Plain adds: nobody else writes this line.
             self.seat.claims.store(self.seat.claims.load(Relaxed) + 1, Relaxed);
             self.seat.items.store(self.seat.items.load(Relaxed) + items as u64, Relaxed);
-            match self.next_chunk(job) {
+            if self.single {
+                self.aside = true;
+                break;
+            }
+            match self.next_chunk(control, job) {
                 Some(next) => claimed = next,
                 None => break,
             }
@@ -181,19 +195,37 @@ impl Worker<'_> {
         }
     }
 
-    /// Claims the next chunk, unless this worker is to leave.
+    /// Claims the next chunk, unless this worker is to do something else.
     #[inline]
-    fn next_chunk(&mut self, job: &JobView<'_>) -> Option<Claim> {
-        let asked = self.seat.orders.load(std::sync::atomic::Ordering::Relaxed) & orders::LEAVE != 0;
-        if asked || !self.rules.let_go_on(self.seat, job.header.chunk) {
-            self.leaving = true;
+    fn next_chunk(&mut self, control: &ControlView<'_>, job: &JobView<'_>) -> Option<Claim> {
+        if self.seat.orders.load(std::sync::atomic::Ordering::Relaxed) != 0 {
+            self.follow_orders();
             return None;
         }
+        match self.rules.say(control, self.at, job.header.chunk) {
+            Verdict::Go => {}
+            Verdict::Wait => {
+                self.aside = true;
+                return None;
+            }
+            Verdict::Leave => {
+                self.leaving = true;
+                return None;
+            }
+        }
         if self.permits.is_some_and(Permits::are_wanted) && self.has_run_its_time() {
-            self.aside = true;
+            (self.aside, self.crowded) = (true, true);
             return None;
         }
         claim::claim(job, self.seat, self.me)
+    }
+
+    #[cold]
+    fn follow_orders(&mut self) {
+        use std::sync::atomic::Ordering::SeqCst;
+        let orders = self.seat.orders.fetch_and(!orders::LOOK, SeqCst);
+        self.leaving |= orders & orders::LEAVE != 0;
+        self.aside = true;
     }
 
     /// Others wait for a permit to run: has this worker had its own for long enough?

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::*;
 use std::time::{Duration, Instant};
 
+use super::admission::{IN_LANE, Pick, Turn};
 use super::current;
 use super::hook::{self, Returns};
 use super::layout::{ControlView, Seat, orders, state};
@@ -81,7 +82,9 @@ pub(crate) fn main(boot: BlockId) -> i32 {
         permits::join(arena, permits, block);
     }
     let now = Some(current::install(arena, seat));
-    let mut worker = Worker { arena, me, seat, state, rules, leaving: false, aside: false, permits, permitted: 0, now };
+    let (leaving, aside, single, crowded, permitted) = (false, false, false, false, 0);
+    let mut worker =
+        Worker { arena, me, seat, at, state, rules, leaving, aside, single, crowded, permits, permitted, now };
     install_panic_hook(crate::process::note_panic);
     let initializer = &control.control.initializer;
     if !hook::run(arena, initializer, seat, &mut worker.state, Returns::Checked) {
@@ -89,13 +92,18 @@ pub(crate) fn main(boot: BlockId) -> i32 {
     }
     seat.ready.store(1, SeqCst);
     while !worker.leaving
-        && let Some((seq, job)) = next_job(arena, &control, at)
+        && let Some(found) = next_job(arena, &control, at)
     {
         worker.permitted = clock::coarse_nanos();
-        if worker.work_on(&control, seq, job).is_none() {
+        if worker.work_on(&control, found.entry, found.job).is_none() {
             return NO_JOB;
         }
-        if std::mem::take(&mut worker.aside) {
+        if found.entry & IN_LANE != 0 {
+            control.give_back(at);
+        }
+        if found.slots > 1 {
+            permits::give_back();
+        } else if worker.crowded {
             permits::let_others();
         }
     }
@@ -117,8 +125,19 @@ fn sit_down(control: &ControlView<'_>, me: Owner) -> Option<usize> {
     Some(at)
 }
 
-/// The oldest job that may have free chunks; sleeps while there is none. `None` once the worker is to end.
-fn next_job(arena: &'static Arena, control: &ControlView<'_>, at: usize) -> Option<(u64, BlockId)> {
+/// While memory is short, it is looked at so often.
+const SHORT: Duration = Duration::from_millis(50);
+/// While a job waits for what it needs, it is looked at so often: memory may come back from anywhere.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The job that this worker is to turn to now, if there is one that it may begin.
+fn choose(arena: &'static Arena, control: &ControlView<'_>, at: usize) -> Option<Pick> {
+    let in_ring = || control.oldest().map(|(entry, job)| Pick { entry, job, slots: 1 });
+    control.pick(arena, at, Turn::Before).or_else(in_ring).or_else(|| control.pick(arena, at, Turn::Any))
+}
+
+/// A job that may have free chunks, and that this worker may begin; sleeps while there is none. `None` once the worker is to end.
+fn next_job(arena: &'static Arena, control: &ControlView<'_>, at: usize) -> Option<Pick> {
     let seat = &control.seats[at];
     let is_asked_to_leave = || seat.orders.load(SeqCst) & orders::LEAVE != 0;
     let mut idle: Option<Idle> = None;
@@ -126,14 +145,22 @@ fn next_job(arena: &'static Arena, control: &ControlView<'_>, at: usize) -> Opti
         if is_asked_to_leave() {
             return None;
         }
-        if control.has_entries() {
+        if control.has_entries() || control.has_lanes() {
+            if control.is_short_of_memory(at) {
+                permits::give_back();
+                futex::wait(&seat.bell, seat.bell.load(SeqCst), Some(Instant::now() + SHORT));
+                continue;
+            }
             permits::take();
             // What there was may have been taken while this one waited.
-            if let Some(found) = control.oldest() {
-                return Some(found);
+            if let Some(pick) = choose(arena, control, at) {
+                if pick.slots > 1 {
+                    permits::gather(pick.slots as usize);
+                }
+                return Some(pick);
             }
         }
-        if control.control.state.load(SeqCst) == state::DRAIN {
+        if control.control.state.load(SeqCst) == state::DRAIN && !control.has_lanes() {
             return None;
         }
         if wait::spin_until(|| control.has_entries()) {
@@ -144,14 +171,32 @@ fn next_job(arena: &'static Arena, control: &ControlView<'_>, at: usize) -> Opti
         let seen = seat.bell.load(SeqCst);
         control.set_idle(at, true);
         // Looked at again after the bit is set: a publisher that missed the bit has stored its entry before.
-        if !control.has_entries() && control.control.state.load(SeqCst) == state::RUN && !is_asked_to_leave() {
+        let mut deadline = idle.next();
+        let mut stays = control.has_entries() || is_asked_to_leave();
+        if control.has_lanes() {
+            // The same with those who give back what a job waits for.
+            control.lanes.waiting.store(1, SeqCst);
+            if let Some(pick) = control.pick(arena, at, Turn::Any) {
+                control.set_idle(at, false);
+                permits::take();
+                if pick.slots > 1 {
+                    permits::gather(pick.slots as usize);
+                }
+                return Some(pick);
+            }
+            let look = Instant::now() + PATIENCE;
+            deadline = Some(deadline.map_or(look, |deadline| deadline.min(look)));
+        } else {
+            stays |= control.control.state.load(SeqCst) != state::RUN;
+        }
+        if !stays {
             seat.sleeps.fetch_add(1, Relaxed);
-            futex::wait(&seat.bell, seen, idle.next());
+            futex::wait(&seat.bell, seen, deadline);
         }
         // Whoever chose this worker to be woken has cleared the bit before, and counts on it. What is published after it was cleared here
         // counts on others; if there are none, the end of this process has another one started.
         let chosen = !control.set_idle(at, false);
-        if !chosen && idle.is_over() && !control.has_entries() {
+        if !chosen && idle.is_over() && !control.has_entries() && !control.has_lanes() {
             return None;
         }
         idle.tidy(arena);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::hook;
+use super::layout::KINDS;
 use super::{Pool, PoolBuilder, PoolError};
 use crate::ErrorKind;
 use crate::task::{Accept, TaskError, TaskFn};
@@ -179,6 +180,48 @@ impl PoolBuilder {
             self.options.limits.refuse("a library uses one thread at least: `library_threads(0)`".into());
         }
         self.options.limits.library_threads = Some(threads);
+        self
+    }
+
+    /// Gives the pool so many tokens of a kind, for tasks that need some: devices, licences, connections. A batch says with
+    /// [`needs`](super::Batch::needs) how many each of its tasks takes while it runs. A pool has 8 kinds at most.
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    ///
+    /// #[task]
+    /// fn train(x: u64) -> u64 {
+    ///     x
+    /// }
+    ///
+    /// // Four workers, but never more than two of these at once.
+    /// let pool = Pool::builder().workers(4).resource("gpu", 2).build()?;
+    /// assert_eq!(pool.batch().needs("gpu", 1).map(train, 0..8)?.len(), 8);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn resource(mut self, kind: impl Into<String>, count: u32) -> Self {
+        let (kind, tokens) = (kind.into(), &mut self.options.limits.resources.tokens);
+        if tokens.iter().any(|(known, _)| *known == kind) {
+            self.options.limits.refuse(format!("the resource {kind:?} was given twice"));
+        } else if tokens.len() == KINDS {
+            self.options.limits.refuse(format!("a pool has {KINDS} kinds of resources at most"));
+        } else {
+            tokens.push((kind, count));
+        }
+        self
+    }
+
+    /// How much memory the tasks that run at once may have declared together, in bytes; see [`memory`](super::Batch::memory). Default: any
+    /// amount, as long as the system has it available when a task begins.
+    pub fn memory_for_tasks(mut self, bytes: u64) -> Self {
+        self.options.limits.resources.memory = Some(bytes);
+        self
+    }
+
+    /// Begins no task while less than this much memory is available, in bytes: to the system, or under the limit of this program's
+    /// cgroup. One task of the pool runs in any case. Looked at every 10 ms at most, and again after 50 ms while workers wait for it.
+    pub fn min_free_memory(mut self, bytes: u64) -> Self {
+        self.options.limits.resources.keep_free = Some(bytes);
         self
     }
 

@@ -269,6 +269,37 @@ pub(crate) fn in_use(pid: u32) -> Option<InUse> {
     Some(InUse { user: time(11)?, system: time(12)?, rss, max_rss })
 }
 
+/// Bytes of memory that can be had without swapping: the system's, or what this process's cgroup has left, whichever is less. `None` where
+/// nothing tells.
+pub(crate) fn available_memory() -> Option<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let system = line.split_whitespace().next()?.parse::<u64>().ok()?.saturating_mul(1024);
+    Some(left_in_cgroup().map_or(system, |left| left.min(system)))
+}
+
+/// What the limit of this process's own cgroup leaves, version 2 or 1. Cached files that nobody uses do not count as used.
+fn left_in_cgroup() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    groups.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?.trim_start_matches('/'));
+        let (root, limit, usage, files) = if controllers.is_empty() {
+            ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file ")
+        } else if controllers.split(',').any(|name| name == "memory") {
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file ")
+        } else {
+            return None;
+        };
+        let directory = std::path::Path::new(root).join(path);
+        let number = |file: &str| fs::read_to_string(directory.join(file)).ok()?.trim().parse::<u64>().ok();
+        let (limit, usage) = (number(limit)?, number(usage)?);
+        let stat = fs::read_to_string(directory.join("memory.stat")).unwrap_or_default();
+        let files = stat.lines().find_map(|line| line.strip_prefix(files)?.trim().parse::<u64>().ok()).unwrap_or(0);
+        Some(limit.saturating_sub(usage.saturating_sub(files)))
+    })
+}
+
 /// CPU time of all threads of process `pid`; `None` if there is none.
 pub(crate) fn cpu_time(pid: u32) -> Option<std::time::Duration> {
     // SAFETY: both calls write one local each.

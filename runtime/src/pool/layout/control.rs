@@ -4,7 +4,7 @@ use std::mem::{align_of, size_of};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::Line;
+use super::{Lanes, Line};
 use crate::arena::{Arena, ArenaError, Block};
 
 /// Most workers of one pool: the family's process slots.
@@ -82,6 +82,8 @@ pub(in crate::pool) struct RuleWords {
 pub(in crate::pool) mod orders {
     /// End after the current chunk.
     pub(in crate::pool) const LEAVE: u32 = 1;
+    /// Leave the job after the current chunk, and look for the first one again.
+    pub(in crate::pool) const LOOK: u32 = 2;
 }
 
 /// What one worker says of itself, for the pool's audit after its death. Written by the worker alone, on lines of its own.
@@ -124,7 +126,7 @@ pub(in crate::pool) struct Seat {
 }
 
 const _: () = {
-    assert!(size_of::<Seat>() == 128);
+    assert!(size_of::<Seat>() == 128 && LANES_AT.is_multiple_of(64));
     assert!(size_of::<Control>().is_multiple_of(64) && align_of::<Control>() == 64);
 };
 
@@ -134,12 +136,14 @@ pub(in crate::pool) struct ControlView<'a> {
     pub(in crate::pool) control: &'a Control,
     pub(in crate::pool) seats: &'a [Seat],
     pub(in crate::pool) ring: &'a [AtomicU64],
+    pub(in crate::pool) lanes: &'a Lanes,
 }
 
 /// Where the parts of a control block lie, and its length. There is address space for all seats, as a pool may be resized.
 const SEATS_AT: usize = size_of::<Control>();
 const RING_AT: usize = SEATS_AT + MAX_SEATS * size_of::<Seat>();
-const LEN: usize = RING_AT + RING * size_of::<AtomicU64>();
+const LANES_AT: usize = RING_AT + RING * size_of::<AtomicU64>();
+const LEN: usize = LANES_AT + size_of::<Lanes>();
 
 /// The pool's own view of its control block.
 pub(in crate::pool) fn control_of(block: &Block, seats: usize) -> ControlView<'_> {
@@ -152,6 +156,7 @@ pub(in crate::pool) fn control_of(block: &Block, seats: usize) -> ControlView<'_
             control: &*base.cast::<Control>(),
             seats: std::slice::from_raw_parts(base.add(SEATS_AT).cast::<Seat>(), seats),
             ring: std::slice::from_raw_parts(base.add(RING_AT).cast::<AtomicU64>(), RING),
+            lanes: &*base.add(LANES_AT).cast::<Lanes>(),
         }
     }
 }
@@ -189,6 +194,7 @@ impl<'a> ControlView<'a> {
                 control,
                 seats: std::slice::from_raw_parts(base.add(SEATS_AT).cast::<Seat>().as_ptr(), seats),
                 ring: std::slice::from_raw_parts(base.add(RING_AT).cast::<AtomicU64>().as_ptr(), RING),
+                lanes: base.add(LANES_AT).cast::<Lanes>().as_ref(),
             })
         }
     }

@@ -3,7 +3,7 @@
 //! Two kinds of block. The *control* block of a pool holds its state, a seat for each worker and the ring of published jobs:
 //!
 //! ```text
-//! Control | Seat x MAX_SEATS | ring: AtomicU64 x RING
+//! Control | Seat x MAX_SEATS | ring: AtomicU64 x RING | Lanes
 //! ```
 //!
 //! A *job* block holds one window of a batch, or one submitted call:
@@ -25,6 +25,7 @@
 mod control;
 mod fault;
 mod job;
+mod lanes;
 
 use std::mem::size_of;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -34,6 +35,7 @@ pub(super) use control::{
 };
 pub(super) use fault::{Fault, faults, push_fault};
 pub(super) use job::{JobShape, JobTerms, JobView, NO_INDEX, attention, attention_of, new_job, shorten_job, want};
+pub(super) use lanes::{KINDS, LANES, Lane, Lanes};
 
 use crate::arena::{Arena, ArenaError, Block};
 
