@@ -18,6 +18,7 @@ pub mod internals {
     pub use crate::executor::{Kept, Lost, Part, ProgramOptions};
     pub use crate::flow::internals::*;
     pub use crate::message::*;
+    pub use crate::object::ArchivedHandle;
     pub use crate::task::registry::{DuplicateTask, LookupError};
     pub use crate::task::*;
 }

@@ -10,11 +10,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders whose functions are operations.
-const FOLDERS: &[&str] = &["arena", "sync", "sync/raw"];
+const FOLDERS: &[&str] = &["arena", "object", "sync", "sync/raw"];
 
 /// Files whose functions touch no shared memory: numbers, words and sizes, and what tests look at.
 const WITHOUT: &[&str] =
-    &["budget", "check", "class", "error", "header", "id", "layout", "mutants", "testing", "tests"];
+    &["budget", "check", "class", "error", "header", "id", "kind", "layout", "mutants", "testing", "tests"];
 
 /// Functions that only read shared memory, or only wait for it to change.
 const READS: &[&str] = &[
@@ -81,6 +81,30 @@ const READS: &[&str] = &[
     "wait::spin_until",
     "wait::spin_while",
     "wait::wait_while",
+    "create::has_family",
+    "granule::is_dead_thread",
+    "mod::id",
+    "handle::arena",
+    "handle::check",
+    "handle::extra",
+    "handle::id",
+    "handle::object",
+    "handle::role",
+    "handle::shared",
+    "lock::arena",
+    "lock::count",
+    "lock::extra",
+    "lock::id",
+    "lock::shared",
+    "refs::bell",
+    "refs::from_raw",
+    "refs::is_owned",
+    "refs::is_reference",
+    "refs::payload_of",
+    "refs::root",
+    "wait_any::is_waited_for",
+    "wait_any::rope",
+    "wait_any::waiter",
 ];
 
 /// Functions that change memory of this process only.
@@ -94,10 +118,34 @@ const PRIVATE: &[&str] = &[
     "prim::is_over",
     "prim::new",
     "small::put",
+    "block::from_parts",
+    "block::into_parts",
+    "lock::narrow",
+    "lock::wide",
+    "mod::step",
+    "refs::new",
+    "refs::put_hold",
+    "refs::take_hold",
+    "shared_static::__new",
+    "spill::counted",
+    "spill::lending",
+    "spill::new",
 ];
 
 /// One store, or a kernel's lock: before it or after it, and nothing else is to be found.
-const ONE_STEP: &[&str] = &["ledger::set_budget", "liveness::hold_liveness", "owner_lock::wake_all", "slots::set_life"];
+const ONE_STEP: &[&str] = &[
+    "ledger::set_budget",
+    "liveness::hold_liveness",
+    "owner_lock::wake_all",
+    "slots::set_life",
+    "handle::ring",
+    "lock::nudge",
+    "refs::ring",
+    "wait_any::pull",
+    "wait_any::ring",
+    "watch::ring",
+    "watch::ring_after",
+];
 
 /// How a process comes by an arena: a process killed in here has shown itself to nobody but in its slot.
 const ENTRY: &[&str] = &[
@@ -161,6 +209,16 @@ const STEPS: &[(&str, &str)] = &[
     ("tree::settle_adoption", "audit::audit"),
     ("trim::trim_now_and_then", "trim::trim"),
     ("trim::with_room", "block::alloc"),
+    ("directory::recover_root", "audit::audit"),
+    ("handle::create_in", "handle::create"),
+    ("handle::lock", "lock::lock"),
+    ("lock::give_as", "lock::give"),
+    ("lock::take_as", "lock::take"),
+    ("lock::recover", "audit::audit"),
+    ("refs::exchange", "lock::give"),
+    ("shared_static::get", "directory::find_or_make"),
+    ("wait_any::wait_any", "watch::new"),
+    ("wait_any::watch", "watch::new"),
 ];
 
 fn sources() -> PathBuf {

@@ -277,11 +277,6 @@ impl Arena {
         self.locate(id.pos()).is_some_and(|found| found.state() == State::held(id.generation(), owner))
     }
 
-    /// How many references in this role there are. The caller has one to the object.
-    pub(crate) fn count_references(&self, id: BlockId, role: Role) -> u32 {
-        self.counts(id).map_or(0, |object| object.counts[role as usize].load(Ordering::SeqCst))
-    }
-
     /// Makes a block of this process an object, with one reference to it: the entry that is returned. Its payload begins with
     /// [`Counts`], all of them 0, and is otherwise complete.
     pub(crate) fn make_object(&'static self, block: Block, role: Role) -> u32 {

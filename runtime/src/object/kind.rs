@@ -2,7 +2,7 @@
 //! an object's lock over from the dead.
 #![allow(unsafe_code)]
 
-use super::lock::{Doomed, Locked, Object, REDO};
+use super::lock::{Doomed, Locked, Object};
 use crate::arena::{ArenaError, Owner};
 
 /// A kind of object.
@@ -29,11 +29,6 @@ pub(crate) unsafe trait Kind: Send + Sync + Sized + 'static {
     /// or right after `init`.
     fn destroy(object: &Doomed<'_, Self>) -> Result<(), ArenaError>;
 
-    /// Makes the change `op` (16 or more) that the redo record describes: absolute values only, so that it can be repeated.
-    fn replay(object: &Object<'_, Self>, op: u32, redo: &[u64; REDO]) {
-        let _ = (object, op, redo);
-    }
-
     /// Makes everybody who sleeps on words of the object look again, also those who are just about to sleep: a word whose
     /// sleepers wait for something besides its own value must be changed (a sequence counter is raised), not only woken.
     ///
@@ -47,7 +42,6 @@ pub(super) struct Table {
     pub(super) name: &'static str,
     pub(super) recover: fn(&Object<'_, ()>, Owner) -> Result<(), ArenaError>,
     pub(super) destroy: fn(&Object<'_, ()>) -> Result<(), ArenaError>,
-    pub(super) replay: fn(&Object<'_, ()>, u32, &[u64; REDO]),
     pub(super) wake: fn(&Object<'_, ()>),
 }
 
@@ -58,7 +52,6 @@ impl Table {
             name: K::NAME,
             recover: |object, dead| K::recover(&object.typed::<K>().lock()?, dead),
             destroy: |object| K::destroy(&Doomed::of(object.typed::<K>())),
-            replay: |object, op, redo| K::replay(&object.typed::<K>(), op, redo),
             wake: |object| K::wake(&object.typed::<K>()),
         }
     }

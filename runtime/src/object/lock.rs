@@ -31,11 +31,9 @@ use crate::sync::OwnerLock;
 use crate::sync::owner_lock::Got;
 
 /// How many words a redo record has.
-pub(crate) const REDO: usize = 15;
+const REDO: usize = 15;
 /// How many words a change can store.
-pub(crate) const SETS: usize = 7;
-/// Kinds' own operations begin here.
-pub(crate) const OWN_OPS: u32 = 16;
+const SETS: usize = 7;
 
 const OP_NONE: u32 = 0;
 const OP_CHANGE: u32 = 1;
@@ -142,10 +140,6 @@ impl<'a, K> Object<'a, K> {
         self.header().counts.kind.load(Ordering::Relaxed)
     }
 
-    fn plain(&self) -> Object<'a, ()> {
-        Object { arena: self.arena, id: self.id, base: self.base, capacity: self.capacity, of: PhantomData }
-    }
-
     /// How many references in this role there are.
     pub(crate) fn count(&self, role: Role) -> u32 {
         self.header().counts.counts[role as usize].load(Ordering::SeqCst)
@@ -162,12 +156,6 @@ impl<'a, K> Object<'a, K> {
             locked.redo();
         }
         Ok(locked)
-    }
-
-    /// Locks the object if nobody has it locked.
-    pub(crate) fn try_lock(&self) -> Result<Option<Locked<'a, K>>, ArenaError> {
-        let me = self.arena.thread()?.id;
-        Ok(self.header().lock.try_lock(me).then_some(Locked { object: *self }))
     }
 }
 
@@ -234,6 +222,7 @@ impl<K> Locked<'_, K> {
         self.object.arena.put_hold(hold);
     }
 
+    #[cfg(feature = "testing")]
     /// The block whose id is in `cell`, which becomes 0, and up to six other words.
     pub(crate) fn take(&self, cell: &AtomicU64, sets: &[Set]) -> Result<Option<Block>, ArenaError> {
         match BlockId::from_raw(cell.load(Ordering::Acquire)) {
@@ -242,6 +231,7 @@ impl<K> Locked<'_, K> {
         }
     }
 
+    #[cfg(feature = "testing")]
     /// Takes the block `id` out of what the object owns; `sets` make it forget the block. `None`, and nothing is changed, if
     /// it owns no such block.
     pub(crate) fn take_as(&self, id: BlockId, sets: &[Set]) -> Result<Option<Block>, ArenaError> {
@@ -254,6 +244,7 @@ impl<K> Locked<'_, K> {
         Ok(Block::from_parts(arena, hold, id))
     }
 
+    #[cfg(feature = "testing")]
     /// Puts `block` in the place of the one whose id is in `cell`, which is returned if there was one.
     pub(crate) fn swap(&self, block: Block, cell: &AtomicU64, sets: &[Set]) -> Option<Block> {
         let old = BlockId::from_raw(cell.load(Ordering::Acquire)).filter(|old| self.object.arena.is_owned(*old));
@@ -284,15 +275,6 @@ impl<K> Locked<'_, K> {
             word.store(set.value, Ordering::Relaxed);
         }
         self.carry_out(OP_CHANGE);
-    }
-
-    /// Makes a change of the kind's own: `op` is at least [`OWN_OPS`], and [`Kind::replay`] makes it from `redo`.
-    pub(crate) fn commit(&self, op: u32, redo: &[u64]) {
-        assert!(op >= OWN_OPS && redo.len() <= REDO, "an operation that is not the kind's, or too long");
-        for (word, value) in self.object.header().redo.words.iter().zip(redo) {
-            word.store(*value, Ordering::Relaxed);
-        }
-        self.carry_out(op);
     }
 
     #[inline]
@@ -359,8 +341,6 @@ impl<K> Object<'_, K> {
                 let place = (word(4 + at / 2) >> (at % 2 * 32)) as u32;
                 self.put(place, word(8 + at));
             }
-        } else if let Some(table) = kind::find(self.kind()) {
-            (table.replay)(&self.plain(), op, &std::array::from_fn(|at| words[at].load(Ordering::Relaxed)));
         }
     }
 

@@ -23,7 +23,7 @@ pub(crate) use directory::recover_root;
 pub use error::ObjectError;
 pub(crate) use handle::Handle;
 pub(crate) use kind::Kind;
-pub(crate) use lock::{Doomed, Locked, OWN_OPS, Object, REDO, SETS, Set, destroy, nudge, recover};
+pub(crate) use lock::{Doomed, Locked, Object, Set, destroy, nudge, recover};
 pub use message::ArchivedHandle;
 pub(crate) use message::message_by_handle;
 pub use shared_static::SharedStatic;

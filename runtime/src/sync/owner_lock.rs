@@ -42,11 +42,6 @@ impl OwnerLock {
         }
     }
 
-    /// Locks if nobody has it locked.
-    pub(crate) fn try_lock(&self, me: ThreadId) -> bool {
-        self.0.compare_exchange(0, me.raw(), Ordering::Acquire, Ordering::Relaxed).is_ok()
-    }
-
     #[cold]
     fn lock_slow(&self, me: ThreadId, mut seen: u32, is_dead: impl Fn(ThreadId) -> bool) -> Got {
         let mut mine = me.raw();
