@@ -119,11 +119,15 @@ pub(super) struct Tree<'f, 'e, E, V, T: Terminal<V>> {
     values: std::marker::PhantomData<fn() -> V>,
 }
 
+/// What is merged stands for many items, and merging has been begun anew before for less: a death costs them only if it comes again
+/// and again.
+const MERGE_RETRIES: u32 = 10;
 /// So many rows are merged at the same time, that all workers have some.
 const ROWS: usize = 4;
 
 impl<'f, 'e, E: Executor, V: 'static, T: Terminal<V>> Tree<'f, 'e, E, V, T> {
     pub(super) fn new(engine: &'e E, names: &'f Names<'e>, retries: Option<u32>) -> Self {
+        let retries = Some(retries.unwrap_or(0).max(MERGE_RETRIES));
         let options = ProgramOptions { chunk: Some(T::FAN), retries, ..ProgramOptions::default() };
         Tree { engine, names, options, levels: Vec::new(), values: std::marker::PhantomData }
     }
