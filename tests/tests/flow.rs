@@ -304,7 +304,8 @@ fn bad_items_cost_themselves(engine: &impl Executor) {
 
     // An item of which a part panics is lost as a whole, whatever the chunk.
     for chunk in [1, 7, 1_000] {
-        let good = engine.flow(0..100u64).flat_map(fall_at).map(fall).on_failure(tell).chunk_size(chunk).collect().unwrap();
+        let good =
+            engine.flow(0..100u64).flat_map(fall_at).map(fall).on_failure(tell).chunk_size(chunk).collect().unwrap();
         let falls = |x: &u64| (0..3).any(|n| (x * 3 + n) % 30 == 16);
         assert_eq!(good, (0..100).filter(|x| !falls(x)).flat_map(fall_at).collect::<Vec<_>>());
         let lost: Vec<_> = (0..100).filter(falls).map(|x| (x as usize, 2, ErrorKind::Panicked)).collect();
@@ -313,7 +314,8 @@ fn bad_items_cost_themselves(engine: &impl Executor) {
 
     // A panic in the reduction costs the item that was to be added; what was added before stands.
     for chunk in [5, 1_000] {
-        let total = engine.flow(0..100u64).filter(is_odd).on_failure(tell).chunk_size(chunk).reduce(touchy_sum).unwrap();
+        let total =
+            engine.flow(0..100u64).filter(is_odd).on_failure(tell).chunk_size(chunk).reduce(touchy_sum).unwrap();
         assert_eq!(total, Some((0..100).filter(|x| x % 2 == 1 && *x != 77).sum()), "chunks of {chunk}");
         let lost = told.take();
         assert_eq!(lost.len(), 1);
@@ -332,10 +334,14 @@ fn bad_items_cost_themselves(engine: &impl Executor) {
     // In a stream errors come among the values, and it goes on.
     let (good, bad): (Vec<_>, Vec<_>) = engine.flow(0..200u64).map(picky).stream().partition(Result::is_ok);
     assert_eq!((good.len(), bad.len()), (196, 4));
-    assert_eq!(bad.iter().map(|error| error.as_ref().unwrap_err().item().unwrap()).collect::<Vec<_>>(), [13, 63, 113, 163]);
+    assert_eq!(
+        bad.iter().map(|error| error.as_ref().unwrap_err().item().unwrap()).collect::<Vec<_>>(),
+        [13, 63, 113, 163]
+    );
 
     // Before and behind a cut.
-    let good = engine.flow(0..60u64).map(picky).chunks(10).map(total).try_map(halve).on_failure(tell).collect().unwrap();
+    let good =
+        engine.flow(0..60u64).map(picky).chunks(10).map(total).try_map(halve).on_failure(tell).collect().unwrap();
     let passed: Vec<u64> = (0..60).filter(|x| x % 50 != 13).collect();
     assert_eq!(good, passed.chunks(10).map(total).flat_map(halve).collect::<Vec<_>>());
     let facts = facts();

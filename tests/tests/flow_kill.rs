@@ -128,7 +128,8 @@ fn kills_cost_the_items_that_were_running_and_no_others() {
     let _watch = watchdog(Duration::from_secs(200));
     in_a_storm("without tries", 0, |pool| {
         let mut lost = Vec::new();
-        let table = pool.flow(0..ITEMS).map(slow).map(by_rest).on_failure(|error| lost.push(error)).group_by_key().unwrap();
+        let table =
+            pool.flow(0..ITEMS).map(slow).map(by_rest).on_failure(|error| lost.push(error)).group_by_key().unwrap();
         let mut values: Vec<u64> = table.into_iter().flat_map(|(_, values)| values).collect();
         for error in &lost {
             let death = error.as_task_error().unwrap();

@@ -395,7 +395,7 @@ impl Inline {
                 next += 1;
             }
             let outcome = (written > 0).then(|| self.run_chunk::<P>(inputs, written, encoder));
-            (outcome.is_some() || !lost.is_empty()).then_some(Ok(Part { first, outcome, lost }))
+            (outcome.is_some() || !lost.is_empty()).then_some(Ok(Part { first, items: next - first, outcome, lost }))
         })
     }
 }

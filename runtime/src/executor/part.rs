@@ -27,6 +27,8 @@ pub struct ProgramOptions {
 pub struct Part<R> {
     /// Index of its first item.
     pub first: usize,
+    /// How many items it has, the lost ones included.
+    pub items: usize,
     /// Its result; `None` when the chunk was given up, and each item of it is among the lost.
     pub outcome: Option<Kept<R>>,
     /// Items that are not in the result for reasons the workers know nothing of.

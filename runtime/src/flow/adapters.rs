@@ -1,8 +1,11 @@
 //! The methods that add to a flow.
 
+use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::rc::Rc;
 
 use super::chain::{Chain, Filter, FlatMap, Inspect, Map, Start, TryMap};
+use super::drive::Progress;
 use super::stage::{LookFn, StageFn};
 use super::{Flow, FlowError, Item};
 use crate::Executor;
@@ -65,10 +68,20 @@ impl<'e, E, I, S, C> Flow<'e, E, I, S, C> {
         self
     }
 
+    /// Tells `handler` after each chunk how many items are done, the lost ones included. It runs in the caller's thread, after what was lost
+    /// of the chunk was told.
+    ///
+    /// Counted are the items that this part of the flow begins with: after [`take`](Self::take) or [`chunks`](Self::chunks) those that come
+    /// out of them.
+    pub fn on_progress(mut self, handler: impl FnMut(u64) + 'e) -> Self {
+        self.progress.handler = Some(Rc::new(RefCell::new(handler)));
+        self
+    }
+
     fn with<D>(mut self, stage: &'static str) -> Flow<'e, E, I, S, D> {
         self.stages.push(stage);
-        let Flow { engine, items, options, stages, base, report, .. } = self;
-        Flow { engine, items, options, stages, base, report, chain: PhantomData }
+        let Flow { engine, items, options, stages, base, report, progress, .. } = self;
+        Flow { engine, items, options, stages, base, report, progress, chain: PhantomData }
     }
 }
 
@@ -280,6 +293,7 @@ where
         upstream.options.unordered = false;
         let values = upstream.stream().values();
         let items: Cut<'e, U> = Box::new(shape(Box::new(values)));
-        Flow { engine, items, options, stages: Vec::new(), base, report, chain: PhantomData }
+        let progress = Progress::default();
+        Flow { engine, items, options, stages: Vec::new(), base, report, progress, chain: PhantomData }
     }
 }

@@ -1,6 +1,7 @@
 //! The caller's side of a running flow: reads what chunks gave, reports what was lost, and has partial results merged.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,6 +24,29 @@ pub(super) struct Names<'e> {
     /// Stages of the parts before.
     pub(super) base: u32,
     pub(super) report: Rc<RefCell<Report<'e>>>,
+    pub(super) progress: Progress<'e>,
+}
+
+/// Who is told how far this part of the flow is, and how far that is.
+#[derive(Clone, Default)]
+pub(super) struct Progress<'e> {
+    pub(super) handler: Option<Rc<RefCell<dyn FnMut(u64) + 'e>>>,
+    done: Rc<Cell<u64>>,
+}
+
+impl fmt::Debug for Progress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress").field("done", &self.done).finish_non_exhaustive()
+    }
+}
+
+impl Progress<'_> {
+    fn advance(&self, items: usize) {
+        if let Some(handler) = &self.handler {
+            self.done.set(self.done.get() + items as u64);
+            (handler.borrow_mut())(self.done.get());
+        }
+    }
 }
 
 impl Names<'_> {
@@ -60,7 +84,7 @@ impl Names<'_> {
         merged: bool,
         mut tell: impl FnMut(FlowError),
     ) -> Option<Kept<Outcome<P>>> {
-        let Part { first, outcome, lost } = part;
+        let Part { first, items, outcome, lost } = part;
         let last = self.stages.len() as u32;
         let item = |item: usize| (!merged).then_some(item);
         let stage = |stage: u32| if merged { last } else { stage };
@@ -98,6 +122,9 @@ impl Names<'_> {
         }
         told.sort_by_key(|(item, _)| *item);
         told.into_iter().for_each(|(_, error)| tell(error));
+        if !merged {
+            self.progress.advance(items);
+        }
         kept
     }
 }

@@ -32,7 +32,7 @@ pub use stream::FlowStream;
 use crate::executor::ProgramOptions;
 use crate::message::Message;
 use chain::Chain;
-use drive::Names;
+use drive::{Names, Progress};
 use report::Report;
 
 /// Types that public signatures mention and nobody needs to name.
@@ -106,6 +106,7 @@ pub struct Flow<'e, E, I, S, C> {
     /// Stages of the parts before.
     base: u32,
     report: Rc<RefCell<Report<'e>>>,
+    progress: Progress<'e>,
     chain: PhantomData<fn() -> (S, C)>,
 }
 
@@ -117,8 +118,8 @@ impl<E, I, S, C> fmt::Debug for Flow<'_, E, I, S, C> {
 
 impl<'e, E, I, S> Flow<'e, E, I, S, Start> {
     pub(crate) fn new(engine: &'e E, items: I) -> Self {
-        let (options, report) = (ProgramOptions::default(), Rc::default());
-        Flow { engine, items, options, stages: Vec::new(), base: 0, report, chain: PhantomData }
+        let (options, report, progress) = (ProgramOptions::default(), Rc::default(), Progress::default());
+        Flow { engine, items, options, stages: Vec::new(), base: 0, report, progress, chain: PhantomData }
     }
 }
 
@@ -134,7 +135,7 @@ impl<'e, E, I, S, C> Flow<'e, E, I, S, C> {
     /// Takes the flow apart for an end whose own tasks are these.
     fn into_run(mut self, end: &[&'static str]) -> Run<'e, E, I> {
         self.stages.extend(end);
-        let names = Names { stages: self.stages.into(), base: self.base, report: self.report };
+        let names = Names { stages: self.stages.into(), base: self.base, report: self.report, progress: self.progress };
         Run { engine: self.engine, items: self.items, options: self.options, names }
     }
 }

@@ -105,19 +105,20 @@ fn part_of<R: Message>(held: &Rc<Held<R>>, first: usize, chunk: usize) -> Part<R
     if job.is_clean() {
         // SAFETY: the chunk is done and was not given up, so its worker left the program's output there, and no worker died in this job.
         let kept = unsafe { Kept::new(job.view().output(chunk), held.clone()) };
-        return Part { first: first_of_chunk, outcome: Some(kept), lost: Vec::new() };
+        return Part { first: first_of_chunk, items: range.len(), outcome: Some(kept), lost: Vec::new() };
     }
-    let reader = held.window.reader();
+    let (reader, items) = (held.window.reader(), range.len());
     match reader.part(chunk) {
         // SAFETY: as above; where a worker died the bytes were validated just now.
         Ok(slot) => {
             let kept = unsafe { Kept::new(slot, held.clone()) };
             let lost = reader.failures_in(range).map(|(item, error)| lost(item, error.clone())).collect();
-            Part { first: first_of_chunk, outcome: Some(kept), lost }
+            Part { first: first_of_chunk, items, outcome: Some(kept), lost }
         }
         Err(error) => {
             let why = |item| reader.failure(item).cloned().unwrap_or_else(|| error.clone().with_item(first + item));
-            Part { first: first_of_chunk, outcome: None, lost: range.map(|item| lost(item, why(item))).collect() }
+            let lost = range.map(|item| lost(item, why(item))).collect();
+            Part { first: first_of_chunk, items, outcome: None, lost }
         }
     }
 }
@@ -274,7 +275,7 @@ where
 
 /// An item that could not be encoded, by itself.
 fn not_sent<R>(item: usize, error: TaskError) -> Part<R> {
-    Part { first: item, outcome: None, lost: vec![Lost { item, stage: 0, error }] }
+    Part { first: item, items: 1, outcome: None, lost: vec![Lost { item, stage: 0, error }] }
 }
 
 impl<P, I> Iterator for Chunks<P, I>
