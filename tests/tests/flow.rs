@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use offspring::{ErrorKind, Executor, FlowError, Inline, Pool, message, task};
+use offspring::{CancelToken, ErrorKind, Executor, FlowError, Inline, OnError, Pool, RunOptions, message, task};
 use offspring_tests::kill::Random;
 use offspring_tests::watchdog;
 
@@ -449,4 +449,99 @@ fn endless_input_is_pulled_as_it_is_needed() {
     let odd = pool.flow(endless()).filter(is_odd).take(500).map(twist).unordered().count().unwrap();
     assert_eq!(odd, 500);
     assert!(pulled.get() < 2_000_000, "pulled {} items for 500 values", pulled.get());
+}
+
+#[task]
+fn hang_at_seven(x: u64) -> u64 {
+    if x == 7 {
+        std::thread::sleep(Duration::from_secs(600));
+    }
+    x
+}
+
+#[task]
+fn nap(x: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(5));
+    x
+}
+
+#[test]
+fn an_item_that_runs_too_long_is_ended_and_told_with_its_stage() {
+    let _watch = watchdog(Duration::from_secs(120));
+    let pool = Pool::builder().workers(2).build().unwrap();
+    for chunk in [1, 20] {
+        let mut lost = Vec::new();
+        let flow = pool.flow(0..20u64).map(twice).map(sum).map(halve_of).map(hang_at_seven).chunk_size(chunk);
+        let flow = flow.timeout(Duration::from_millis(300)).on_failure(|error| lost.push(error));
+        assert_eq!(flow.reduce(sum).unwrap(), Some((0..20).sum::<u64>() - 7));
+        assert_eq!(lost.len(), 1, "{lost:?}");
+        assert_eq!((lost[0].item(), lost[0].stage(), lost[0].kind()), (Some(7), 4, ErrorKind::Timeout), "{}", lost[0]);
+        assert!(lost[0].as_task_error().unwrap().is_timed_out());
+    }
+}
+
+#[task]
+fn halve_of(x: u64) -> u64 {
+    x / 2
+}
+
+#[test]
+fn a_token_ends_a_flow_over_endless_input() {
+    let _watch = watchdog(Duration::from_secs(120));
+    let token = CancelToken::new().unwrap();
+    let pool = Pool::builder().workers(2).build().unwrap();
+    let canceller = {
+        let token = token.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            token.cancel();
+        })
+    };
+    let error = pool.flow(0u64..).map(nap).cancel(&token).count().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+    canceller.join().unwrap();
+    assert_eq!(pool.flow(0..9u64).map(twist).count().unwrap(), 9);
+    let error = Inline::new().flow(0u64..).map(twist).cancel(&token).count().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+}
+
+/// The first failure that is too much ends the flow, over endless input too.
+fn stops_at_errors(engine: &impl Executor) {
+    let error = engine.flow(1u64..).try_map(halve).on_error(OnError::Stop).count().unwrap_err();
+    assert_eq!((error.item(), error.stage(), error.kind()), (Some(2), 1, ErrorKind::Failed));
+    let mut told = 0;
+    let flow = engine.flow(0u64..).map(picky).on_error(OnError::StopAfter(3)).on_failure(|_| told += 1);
+    let error = flow.reduce(sum).unwrap_err();
+    assert_eq!((error.item(), error.kind()), (Some(113), ErrorKind::Panicked));
+    assert!(told >= 3);
+    let results: Vec<_> = engine.flow(1u64..).try_map(halve).on_error(OnError::Stop).stream().collect();
+    assert!(results.iter().any(Result::is_err) && results.iter().filter(|result| result.is_ok()).count() < 1_000_000);
+}
+
+#[test]
+fn a_policy_ends_flows() {
+    let _watch = watchdog(Duration::from_secs(120));
+    stops_at_errors(&Inline::new());
+    stops_at_errors(&Pool::builder().workers(2).build().unwrap());
+}
+
+#[test]
+fn a_batch_is_an_engine_for_flows_with_its_options() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let pool = Pool::builder().workers(2).build().unwrap();
+    let batch = pool.batch().on_error(OnError::Stop).chunk_size(1);
+    assert_eq!(batch.flow(0..100u64).map(twist).reduce(sum).unwrap(), (0..100).map(twist).reduce(sum));
+    let inline = Inline::new();
+    let careful = RunOptions::new().chunk_size(3).retries(2);
+    assert_eq!(inline.with_options(&careful).flow(0..9u64).map(twist).count().unwrap(), 9);
+}
+
+#[test]
+fn progress_is_told_to_the_end() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let pool = Pool::builder().workers(2).build().unwrap();
+    let mut told = Vec::new();
+    let flow = pool.flow(0..1_000u64).map(picky).on_failure(|_| ()).on_progress(|done| told.push(done));
+    assert_eq!(flow.reduce(sum).unwrap(), (0..1_000).filter(|x| x % 50 != 13).reduce(sum));
+    assert!(told.is_sorted() && told.last() == Some(&1_000), "{told:?}");
 }

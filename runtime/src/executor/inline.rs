@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{Executor, Kept, Lost, Part, ProgramOptions};
 use crate::journal::{Admitted, Run};
-use crate::message::{self, Encoder, HeapSink};
+use crate::message::{self, EncodeError, Encoder, HeapSink, Pin, Sink, SinkSpan};
 use crate::pool::policy::Policy;
 use crate::task::{
     Accept, CurrentTask, Fused, Home, Program, Role, RunCtx, Runner, Slots, StateFn, TaskContext, TaskEntry, TaskError,
@@ -362,20 +362,27 @@ impl Inline {
     /// Runs a program over items, chunk by chunk as parts are asked for.
     fn parts<P, I>(
         &self,
+        policy: &Policy,
         mut items: I,
         options: ProgramOptions,
-    ) -> impl Iterator<Item = Result<Part<P::Output>, TaskError>>
+    ) -> impl Iterator<Item = Result<Part<P::Output>, TaskError>> + use<'_, P, I>
     where
         P: Program,
         I: Iterator,
         I::Item: Accept<Fused<P>>,
     {
-        let chunk = options.chunk.unwrap_or(if options.lazy { 1 } else { INLINE_CHUNK });
+        let policy = options.run.over(policy);
+        let chunk = policy.chunk.unwrap_or(if options.lazy { 1 } else { INLINE_CHUNK });
         let (mut next, mut ended) = (0, false);
         std::iter::from_fn(move || {
             let entry = P::ENTRY;
+            if !ended && policy.token.as_ref().is_some_and(CancelToken::is_cancelled) {
+                ended = true;
+                let context = TaskContext { task: entry.name().into(), item: None };
+                return Some(Err(TaskError::Cancelled { context }));
+            }
             let (first, inputs) = (next, Slots::new(entry.input(), chunk));
-            let mut encoder = Encoder::new(Box::new(HeapSink::new()));
+            let mut encoder = Encoder::new(Box::new(Here(HeapSink::new())));
             let (mut written, mut lost) = (0, Vec::new());
             while !ended && written < chunk && lost.is_empty() {
                 let Some(item) = items.next() else {
@@ -397,6 +404,23 @@ impl Inline {
             let outcome = (written > 0).then(|| self.run_chunk::<P>(inputs, written, encoder));
             (outcome.is_some() || !lost.is_empty()).then_some(Ok(Part { first, items: next - first, outcome, lost }))
         })
+    }
+}
+
+/// Memory of this process, which is all there is: what lies in it is read where it lies.
+struct Here(HeapSink);
+
+impl Sink for Here {
+    fn more(&mut self, min: usize) -> Result<SinkSpan, EncodeError> {
+        self.0.more(min)
+    }
+
+    fn pin(&mut self, pin: &Pin) -> Result<(), EncodeError> {
+        self.0.pin(pin)
+    }
+
+    fn reaches(&self, _: *const u8) -> bool {
+        true
     }
 }
 
@@ -517,7 +541,7 @@ macro_rules! inline_executor {
                 I::Item: Accept<Fused<P>>,
             {
                 let $engine = self;
-                $inline.parts::<P, I>(items, options)
+                $inline.parts::<P, I>(&$policy, items, options)
             }
         }
     };

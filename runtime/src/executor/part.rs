@@ -6,16 +6,15 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
 
+use crate::RunOptions;
 use crate::message::Message;
 use crate::task::TaskError;
 
 /// How a program is to be run.
 #[derive(Debug, Clone, Default)]
 pub struct ProgramOptions {
-    /// Items of a chunk; `None`: the engine chooses.
-    pub chunk: Option<usize>,
-    /// How often an item is tried again after its worker died; `None`: as the engine does otherwise.
-    pub retries: Option<u32>,
+    /// What a user may say; the rest is as the engine has it.
+    pub run: RunOptions,
     /// Pull from the input only what workers need.
     pub lazy: bool,
     /// Give parts as they are done, not in the order of their items.

@@ -10,6 +10,7 @@ use super::stage::{LookFn, StageFn};
 use super::{Flow, FlowError, Item};
 use crate::Executor;
 use crate::message::Message;
+use crate::pool::policy::{Policy, run_options};
 use crate::task::{Role, registry};
 
 /// The items of a flow that goes on after [`Flow::take`] or [`Flow::chunks`].
@@ -25,25 +26,10 @@ pub(super) fn name_of<F: 'static>() -> &'static str {
 }
 
 impl<'e, E, I, S, C> Flow<'e, E, I, S, C> {
-    /// Items that a worker takes at a time. Without this the engine measures and chooses.
-    ///
-    /// 1 makes each item count by itself: for stages whose times differ much, or that must not run twice when a worker dies
-    /// over another item.
-    ///
-    /// # Panics
-    ///
-    /// If `items` is 0.
-    #[doc(alias = "chunksize")]
-    #[track_caller]
-    pub fn chunk_size(mut self, items: usize) -> Self {
-        assert!(items > 0, "a chunk has at least one item: leave `chunk_size` out to let the engine choose");
-        self.options.chunk = Some(items);
-        self
-    }
+    run_options!();
 
-    /// How often an item is tried again after its worker died while running it; instead of the pool's own setting.
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.options.retries = Some(retries);
+    fn set(mut self, change: impl Fn(&mut Policy) + Send + Sync + 'static) -> Self {
+        self.options.run = std::mem::take(&mut self.options.run).set(change);
         self
     }
 

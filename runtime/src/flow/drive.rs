@@ -15,6 +15,7 @@ use super::terminal::Terminal;
 use crate::executor::{Executor, Kept, Part, ProgramOptions};
 use crate::message::{Decoder, Message};
 use crate::task::{TaskContext, TaskError};
+use crate::{ErrorKind, RunOptions};
 
 /// What a part of a flow needs to know to report an item.
 #[derive(Debug, Clone)]
@@ -68,6 +69,11 @@ impl Names<'_> {
 
     pub(super) fn tell(&self, error: FlowError) {
         self.report.borrow_mut().tell(error);
+    }
+
+    /// Have more items failed than the flow is to bear?
+    pub(super) fn is_over(&self) -> bool {
+        self.report.borrow().is_over()
     }
 
     /// The run cannot go on.
@@ -153,9 +159,14 @@ const MERGE_RETRIES: u32 = 10;
 const ROWS: usize = 4;
 
 impl<'f, 'e, E: Executor, V: 'static, T: Terminal<V>> Tree<'f, 'e, E, V, T> {
-    pub(super) fn new(engine: &'e E, names: &'f Names<'e>, retries: Option<u32>) -> Self {
-        let retries = Some(retries.unwrap_or(0).max(MERGE_RETRIES));
-        let options = ProgramOptions { chunk: Some(T::FAN), retries, ..ProgramOptions::default() };
+    pub(super) fn new(engine: &'e E, names: &'f Names<'e>, run: &RunOptions) -> Self {
+        let run = run.clone().set(|policy| {
+            policy.chunk = Some(T::FAN);
+            policy.retries = policy.retries.max(MERGE_RETRIES);
+            // That is a limit for an item.
+            policy.timeout = None;
+        });
+        let options = ProgramOptions { run, ..ProgramOptions::default() };
         Tree { engine, names, options, levels: Vec::new(), values: std::marker::PhantomData }
     }
 
@@ -180,7 +191,14 @@ impl<'f, 'e, E: Executor, V: 'static, T: Terminal<V>> Tree<'f, 'e, E, V, T> {
     pub(super) fn finish(mut self) -> Result<Option<Kept<Outcome<T::Partial>>>, TaskError> {
         let mut rest: Vec<_> = std::mem::take(&mut self.levels).into_iter().rev().flatten().collect();
         while rest.len() > 1 {
+            let before = rest.len();
             rest = self.merge(rest)?;
+            if rest.len() >= before {
+                // An engine that has no room for two.
+                let context = TaskContext { task: self.names.name(self.names.stages.len() as u32), item: None };
+                let reason = "partial results are too large to be merged".to_owned();
+                return Err(TaskError::NotSendable { context, reason, kind: ErrorKind::OutOfMemory });
+            }
         }
         Ok(rest.pop())
     }

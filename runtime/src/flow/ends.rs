@@ -34,6 +34,9 @@ impl<'e, E: Executor, I: Iterator> Run<'e, E, I> {
                 }
                 Err(error) => names.fatal(error),
             }
+            if names.is_over() {
+                break;
+            }
         }
         names.report.borrow_mut().result(())
     }
@@ -48,12 +51,15 @@ impl<'e, E: Executor, I: Iterator> Run<'e, E, I> {
         T: Terminal<C::Out>,
     {
         let Run { engine, items, options, names } = self;
-        let mut tree = Tree::<'_, '_, E, C::Out, T>::new(engine, &names, options.retries);
+        let mut tree = Tree::<'_, '_, E, C::Out, T>::new(engine, &names, &options.run);
         let run = || -> Result<Option<T::Partial>, TaskError> {
             let options = ProgramOptions { unordered: false, ..options };
             for part in engine.run_program::<Work<S, C, T>, I>(items, options) {
                 if let Some(kept) = names.open(part?, false, |error| names.tell(error)) {
                     tree.push(kept)?;
+                }
+                if names.is_over() {
+                    return Ok(None);
                 }
             }
             Ok(tree.finish()?.and_then(|kept| partial(&kept)))

@@ -31,6 +31,7 @@ pub use stream::FlowStream;
 
 use crate::executor::ProgramOptions;
 use crate::message::Message;
+use crate::pool::policy::Policy;
 use chain::Chain;
 use drive::{Names, Progress};
 use report::Report;
@@ -135,6 +136,8 @@ impl<'e, E, I, S, C> Flow<'e, E, I, S, C> {
     /// Takes the flow apart for an end whose own tasks are these.
     fn into_run(mut self, end: &[&'static str]) -> Run<'e, E, I> {
         self.stages.extend(end);
+        let most = self.options.run.over(&Policy::default()).on_error.most();
+        self.report.borrow_mut().most = most;
         let names = Names { stages: self.stages.into(), base: self.base, report: self.report, progress: self.progress };
         Run { engine: self.engine, items: self.items, options: self.options, names }
     }

@@ -75,7 +75,7 @@ unsafe impl<V: 'static, T: Terminal<V>> Program for Merge<V, T> {
         source("the merging of a flow"),
         TaskCall::of_program::<Self>(
             merge::<V, T>,
-            SlotLayout::of::<i64>(),
+            SlotLayout::of::<<Box<Self::Output> as Message>::Archived>(),
             SlotLayout::of::<<Self::Output as Message>::Archived>(),
             T::NANOS,
         ),
@@ -111,13 +111,13 @@ where
 /// # Safety
 /// As said at the fields of [`RunCtx`], for `Merge<V, T>`.
 unsafe fn merge<V: 'static, T: Terminal<V>>(run: &mut RunCtx<'_>) {
-    let inputs = run.inputs.cast::<i64>();
+    let inputs = run.inputs.cast::<<Box<Outcome<T::Partial>> as Message>::Archived>();
     // SAFETY: passed on to the caller.
     unsafe {
         run_chunk::<V, T>(run, 0, false, false, |item, acc, cx| {
-            // SAFETY: `item` is one of the run's items: the distance from its slot to the slot where a chunk's worker left its outcome, in
-            // the same mapping. The caller keeps that one, unchanged, until this run is over.
-            let partial = match partial_of::<T::Partial>(inputs.add(item)) {
+            // SAFETY: `item` is one of the run's items: a box, whose contents may be what a chunk's worker left. The caller keeps that,
+            // unchanged, until this run is over.
+            let partial = match partial_of::<T::Partial>(&*inputs.add(item)) {
                 Ok(partial) => partial,
                 Err(error) => return cx.fail(0, &error.into()),
             };
@@ -127,14 +127,8 @@ unsafe fn merge<V: 'static, T: Terminal<V>>(run: &mut RunCtx<'_>) {
     }
 }
 
-/// # Safety
-/// `slot` holds the distance from itself to a valid archived `Outcome<P>`.
-unsafe fn partial_of<P: Message>(slot: *const i64) -> Result<P, DecodeError> {
-    // SAFETY: the caller vouches for both.
-    let outcome = unsafe {
-        let at = (slot as i64).wrapping_add(*slot) as usize;
-        &*std::ptr::with_exposed_provenance::<<Outcome<P> as Message>::Archived>(at)
-    };
+/// The partial result in what a chunk gave.
+fn partial_of<P: Message>(outcome: &<Outcome<P> as Message>::Archived) -> Result<P, DecodeError> {
     match outcome {
         ArchivedResult::Ok(parts) => P::read(&parts.0, &mut Decoder::new()),
         ArchivedResult::Err(_) => Err(DecodeError::new(format!("a chunk that failed has no `{}`", type_name::<P>()))),

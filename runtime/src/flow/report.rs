@@ -12,6 +12,9 @@ pub(super) struct Report<'e> {
     first: Option<FlowError>,
     /// About the flow as a whole.
     fatal: Option<FlowError>,
+    /// So many failures end it.
+    pub(super) most: Option<usize>,
+    failures: usize,
 }
 
 impl fmt::Debug for Report<'_> {
@@ -23,12 +26,26 @@ impl fmt::Debug for Report<'_> {
 impl Report<'_> {
     /// An item ended its way.
     pub(super) fn tell(&mut self, error: FlowError) {
+        self.count(&error);
         match &mut self.handler {
             Some(handler) => handler(error),
             None if error.as_task_error().is_none() => {}
             None if self.first.as_ref().is_some_and(|first| first.item() <= error.item()) => {}
             None => self.first = Some(error),
         }
+    }
+
+    /// Another failure. The one that is too much ends the flow.
+    pub(super) fn count(&mut self, error: &FlowError) {
+        self.failures += 1;
+        if self.is_over() && self.fatal.is_none() {
+            self.fatal = Some(error.clone());
+        }
+    }
+
+    /// Were there more failures than the flow is to bear?
+    pub(super) fn is_over(&self) -> bool {
+        self.most.is_some_and(|most| self.failures >= most)
     }
 
     /// The flow cannot go on.

@@ -5,11 +5,11 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::chain::Chain;
-use super::program::{Merge, Work};
+use super::program::{Merge, Outcome, Work};
 use super::terminal::Terminal;
 use crate::ErrorKind;
 use crate::executor::Kept;
-use crate::message::{self, EncodeError, Encoder, HeapSink, Message};
+use crate::message::{self, DecodeError, Decoder, EncodeError, Encoder, HeapSink, Message};
 use crate::task::{Accept, Fused, SlotLayout, Slots};
 
 /// An item that a flow can begin with: a message, or a reference to one.
@@ -104,15 +104,18 @@ where
     }
 }
 
-/// Not written at all: it lies where the worker can read it, so its distance is enough.
-impl<V, T: Terminal<V>, R: Message> Accept<Fused<Merge<V, T>>> for Kept<R>
-where
-    V: 'static,
-{
-    unsafe fn write(&self, _: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
-        let distance = (self.slot() as i64).wrapping_sub(slot as i64);
-        // SAFETY: the program's input slot is an `i64`, the caller's to write.
-        unsafe { slot.cast::<i64>().write(distance) };
-        Ok(())
+/// Written as a box of it; where the worker can read it where it lies, as a box of which that is the contents.
+impl<V: 'static, T: Terminal<V>> Accept<Fused<Merge<V, T>>> for Kept<Outcome<T::Partial>> {
+    unsafe fn write(&self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
+        if encoder.reaches(self.slot()) {
+            let distance = (self.slot() as i64).wrapping_sub(slot as i64);
+            // SAFETY: the program's input slot is that of a box of an outcome, the caller's to write: the distance to its contents.
+            unsafe { slot.cast::<i64>().write(distance) };
+            return Ok(());
+        }
+        let invalid = |error: DecodeError| EncodeError::new(ErrorKind::InvalidData, error.to_string());
+        let outcome = <Outcome<T::Partial>>::read(self.get(), &mut Decoder::new()).map_err(invalid)?;
+        // SAFETY: as above.
+        unsafe { encoder.put(&Box::new(outcome), slot) }
     }
 }

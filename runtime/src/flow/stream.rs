@@ -76,6 +76,7 @@ impl<'e, T: Message> FlowStream<'e, T> {
                 }
                 None => None,
             },
+            Parts::Run(_) if self.names.is_over() => None,
             Parts::Run(run) => run.next(),
         };
         let part = match part {
@@ -88,7 +89,13 @@ impl<'e, T: Message> FlowStream<'e, T> {
             None => return self.end(),
         };
         let (ready, quiet, names) = (&mut self.ready, self.quiet, &self.names);
-        let kept = names.open(part, false, |error| if quiet { names.tell(error) } else { ready.push_back(Err(error)) });
+        let kept = names.open(part, false, |error| match quiet {
+            true => names.tell(error),
+            false => {
+                names.report.borrow_mut().count(&error);
+                ready.push_back(Err(error));
+            }
+        });
         ready.extend(kept.and_then(|kept| partial(&kept)).into_iter().flatten().map(Ok));
         Some(())
     }

@@ -48,6 +48,12 @@ pub trait Sink {
     /// # Errors
     /// [`ErrorKind::NotSendable`] where that memory may outlive the family, in a file for instance; and as for `more`.
     fn pin(&mut self, pin: &Pin) -> Result<(), EncodeError>;
+
+    /// Can whoever reads what is written also read what lies at `address`, at the same distance from it?
+    fn reaches(&self, address: *const u8) -> bool {
+        let _ = address;
+        false
+    }
 }
 
 /// Memory that a [`Sink`] handed out.
@@ -214,6 +220,11 @@ impl Encoder {
                 Err(error)
             }
         }
+    }
+
+    /// Can whoever reads what is written also read what lies at `address`, at the same distance from it?
+    pub(crate) fn reaches(&self, address: *const u8) -> bool {
+        self.sink.reaches(address)
     }
 
     /// Forgets the item being written, after an error or a panic.

@@ -77,6 +77,10 @@ impl Sink for Spill {
         Ok(span)
     }
 
+    fn reaches(&self, address: *const u8) -> bool {
+        self.arena.pos_of(address).is_some()
+    }
+
     fn pin(&mut self, pin: &Pin) -> Result<(), EncodeError> {
         if pin.arena() != self.arena.id() {
             return Err(EncodeError::new(

@@ -12,7 +12,6 @@ use super::core::Estate;
 use super::errand::Errand;
 use super::feed::{Feed, Step};
 use super::job::Bell;
-use super::policy::Policy;
 use super::runner::Runner;
 use super::window::Window;
 use crate::ErrorKind;
@@ -78,15 +77,14 @@ where
         reason: error.to_string(),
         kind: error.kind(),
     })?;
-    if runner.policy.journal.is_some() {
+    let policy = options.run.over(runner.policy);
+    if policy.journal.is_some() {
         return Err(TaskError::NotSendable {
             context: TaskContext { task: P::ENTRY.name().into(), item: None },
             reason: "a flow cannot be kept in a journal: use `map` or `imap` with one task".into(),
             kind: ErrorKind::InvalidInput,
         });
     }
-    let retries = options.retries.unwrap_or(runner.policy.retries);
-    let policy = Policy { chunk: options.chunk.or(runner.policy.chunk), retries, ..runner.policy.clone() };
     let arena = core.estate.arena;
     let (bell, failed) = Bell::new(arena).map_or_else(|error| (None, Some(error)), |bell| (Some(bell), None));
     let errand = Errand::new(arena, found, policy, options.lazy, bell);
@@ -96,31 +94,26 @@ where
     }
 }
 
-/// The part of `chunk`, which is done.
-fn part_of<R: Message>(held: &Rc<Held<R>>, first: usize, chunk: usize) -> Part<R> {
+/// The part of `chunk`, which is done; and why there will be no more, if it was given up.
+fn part_of<R: Message>(held: &Rc<Held<R>>, first: usize, chunk: usize) -> (Part<R>, Option<TaskError>) {
     let job = held.window.job();
     let range = job.view().range(chunk);
-    let first_of_chunk = first + range.start;
-    let lost = |item: usize, error: TaskError| Lost { item: first + item, stage: job.stage_of(item), error };
-    if job.is_clean() {
-        // SAFETY: the chunk is done and was not given up, so its worker left the program's output there, and no worker died in this job.
-        let kept = unsafe { Kept::new(job.view().output(chunk), held.clone()) };
-        return Part { first: first_of_chunk, items: range.len(), outcome: Some(kept), lost: Vec::new() };
+    let lost = |(item, stage, error)| Lost { item: first + item, stage, error };
+    let mut part = Part { first: first + range.start, items: range.len(), outcome: None, lost: Vec::new() };
+    part.lost.extend(job.lost_in(range.clone()).into_iter().map(lost));
+    if job.is_given_up(chunk) {
+        let error = job.why_given_up().error(TaskContext { task: job.context(0).task, item: None });
+        return (part, Some(error));
     }
-    let (reader, items) = (held.window.reader(), range.len());
-    match reader.part(chunk) {
-        // SAFETY: as above; where a worker died the bytes were validated just now.
-        Ok(slot) => {
-            let kept = unsafe { Kept::new(slot, held.clone()) };
-            let lost = reader.failures_in(range).map(|(item, error)| lost(item, error.clone())).collect();
-            Part { first: first_of_chunk, items, outcome: Some(kept), lost }
-        }
+    match held.window.output_of_chunk(chunk) {
+        // SAFETY: the chunk is done and was not given up, so its worker left the program's output there; where a worker died the bytes
+        // were validated just now.
+        Ok(slot) => part.outcome = Some(unsafe { Kept::new(slot, held.clone()) }),
         Err(error) => {
-            let why = |item| reader.failure(item).cloned().unwrap_or_else(|| error.clone().with_item(first + item));
-            let lost = range.map(|item| lost(item, why(item))).collect();
-            Part { first: first_of_chunk, items, outcome: None, lost }
+            part.lost = range.map(|item| lost((item, 0, error.clone().with_item(first + item)))).collect();
         }
     }
+    (part, None)
 }
 
 impl<P, I> Chunks<P, I>
@@ -198,8 +191,12 @@ where
         let estate = core.estate.clone();
         let held = self.held.entry(first).or_insert_with(|| Rc::new(Held { window, estate }));
         while self.chunk < job.chunks() && job.is_done(self.chunk) && self.ready.len() < MOST_READ {
-            self.ready.push_back(Ok(part_of(held, first, self.chunk)));
+            let (part, end) = part_of(held, first, self.chunk);
+            self.ready.push_back(Ok(part));
             self.chunk += 1;
+            if let Some(error) = end {
+                return self.end(error);
+            }
         }
         if self.chunk == job.chunks() {
             core.strike(&job);
@@ -247,6 +244,7 @@ where
             let error = core.hopeless_error(feed.errand.context(None));
             return self.end(error);
         }
+        let mut over = None;
         for (at, chunks) in found {
             match &feed.steps[at] {
                 Step::Failed(error) => self.ready.push_back(Ok(not_sent(error.item().unwrap_or(0), error.clone()))),
@@ -255,9 +253,16 @@ where
                     let estate = &core.estate;
                     let new = || Rc::new(Held { window: flight.window.share(), estate: estate.clone() });
                     let held = self.held.entry(flight.first).or_insert_with(new);
-                    self.ready.extend(chunks.into_iter().map(|chunk| Ok(part_of(held, flight.first, chunk))));
+                    for chunk in chunks {
+                        let (part, end) = part_of(held, flight.first, chunk);
+                        self.ready.push_back(Ok(part));
+                        over = over.or(end);
+                    }
                 }
             }
+        }
+        if let Some(error) = over {
+            return self.end(error);
         }
         let held = &mut self.held;
         feed.steps.retain(|step| match step {

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use std::time::{Duration, Instant};
 
-use super::claim::Chunk;
+use super::claim::{Chunk, Progress};
 use super::layout::{self, JobView, NO_INDEX, Seat, attention};
 use crate::arena::Arena;
 use crate::sys::clock;
@@ -75,7 +75,7 @@ impl Runner for Worker {
         let now = NOW.get().filter(|now| now.is_at_work())?;
         let task = TaskId::from_raw(now.task.load(Acquire).checked_sub(1)?);
         let (seat, first) = (now.seat, now.first.load(Relaxed));
-        let in_chunk = seat.progress.load(Relaxed) >> 1;
+        let in_chunk = Progress::of(seat.progress.load(Relaxed)).item as u64;
         let item = seat.chunk.load(Relaxed) * now.chunk.load(Relaxed) + in_chunk;
         let before = match Chunk::from_raw(seat.claimed_from.load(Relaxed)) {
             Chunk::Free { start, tries } if start as u64 == in_chunk => tries,

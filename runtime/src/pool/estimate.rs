@@ -9,8 +9,8 @@ use super::claim::MAX_CHUNK;
 use super::job::Job;
 use crate::task::TaskId;
 
-/// What a chunk should last: long against the cost of a claim (0.1 us), short against what a user waits for.
-const CHUNK_TIME: Duration = Duration::from_millis(1);
+/// What a chunk should last, in nanoseconds: long against the cost of a claim (0.1 us), short against what a user waits for.
+pub(super) const CHUNK_NANOS: u64 = 1_000_000;
 /// What a window of a lazy batch should last on each worker.
 const WINDOW_TIME: Duration = Duration::from_millis(4);
 /// Chunks that each worker should get of a batch whose length is known, so that the last ones balance.
@@ -46,6 +46,8 @@ pub(super) struct Outlook {
     pub(super) workers: usize,
     /// Mean nanoseconds an item, if known.
     pub(super) nanos: Option<f64>,
+    /// What a chunk should last, in nanoseconds.
+    pub(super) chunk_nanos: u64,
     /// Items still to come: at least this many, and not more than that, if known.
     pub(super) remaining: (usize, Option<usize>),
     /// Bytes of the two slots of an item.
@@ -65,6 +67,7 @@ impl Outlook {
     pub(super) const SINGLE: Outlook = Outlook {
         workers: 1,
         nanos: None,
+        chunk_nanos: CHUNK_NANOS,
         remaining: (1, Some(1)),
         stride: 0,
         chunk: Some(1),
@@ -93,7 +96,7 @@ impl Outlook {
             return chunk.clamp(1, MAX_CHUNK);
         }
         let Some(nanos) = self.nanos else { return 1 };
-        let time = (CHUNK_TIME.as_nanos() as f64 / nanos.max(0.1)) as usize;
+        let time = (self.chunk_nanos as f64 / nanos.max(0.1)) as usize;
         // What is left of the whole batch where that is known, else of this window.
         let rest = if self.remaining.1 == Some(self.remaining.0) { self.remaining.0.max(items) } else { items };
         time.min(rest.div_ceil(self.workers * CHUNKS_PER_WORKER)).min(self.most).clamp(1, MAX_CHUNK)
@@ -107,6 +110,7 @@ mod tests {
     const TINY: Outlook = Outlook {
         workers: 2,
         nanos: Some(1.0),
+        chunk_nanos: CHUNK_NANOS,
         remaining: (1_000_000, Some(1_000_000)),
         stride: 16,
         chunk: None,

@@ -11,12 +11,12 @@ use super::ahead::Upstream;
 use super::bell;
 use super::core::{Core, Phase};
 use super::errand::{Ending, Errand};
-use super::estimate::Outlook;
+use super::estimate::{CHUNK_NANOS, Outlook};
 use super::interrupt;
 use super::window::{self, Payload, Reader, Window};
 use crate::journal::{self, Admitted, Known, Running};
 use crate::message::Message;
-use crate::task::{Accept, TaskError, TaskFn};
+use crate::task::{Accept, Grain, TaskError, TaskFn};
 
 /// Windows beyond which a batch waits for its oldest, so that one slow item cannot make the results pile up.
 const MOST_WINDOWS: usize = 512;
@@ -245,6 +245,10 @@ where
             let outlook = Outlook {
                 workers,
                 nanos: self.core.estimates.of(self.errand.task),
+                chunk_nanos: match self.errand.entry.grain() {
+                    Grain::Item => CHUNK_NANOS,
+                    Grain::Chunk { nanos } => nanos,
+                },
                 remaining: self.items.size_hint(),
                 stride: self.errand.stride(),
                 chunk: self.errand.policy.chunk,

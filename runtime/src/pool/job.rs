@@ -487,9 +487,18 @@ impl Job {
         failures
     }
 
-    /// The task of a program at which `item` was lost; 0 if that is not known.
-    pub(super) fn stage_of(&self, item: usize) -> u32 {
-        self.losses().stages.get(&item).copied().unwrap_or(0)
+    /// The items of a range that were lost with their workers, the task of a program that each was at, and why.
+    pub(super) fn lost_in(&self, items: std::ops::Range<usize>) -> Vec<(usize, u32, TaskError)> {
+        let losses = self.losses();
+        let stage = |item| losses.stages.get(item).copied().unwrap_or(0);
+        losses.lost.range(items).map(|(item, error)| (*item, stage(item), error.clone())).collect()
+    }
+
+    /// Why chunks of this job were given up.
+    pub(super) fn why_given_up(&self) -> Ending {
+        // Its worker stopped it, and this process may not have seen that yet.
+        let why = self.losses().why.clone();
+        why.or_else(|| self.errand.ending_by_failures()).unwrap_or(Ending::Cancelled)
     }
 
     /// The first item's error that is not for the sake of another's.

@@ -320,7 +320,7 @@ impl RunOptions {
         RunOptions::default()
     }
 
-    fn set(mut self, change: impl Fn(&mut Policy) + Send + Sync + 'static) -> Self {
+    pub(crate) fn set(mut self, change: impl Fn(&mut Policy) + Send + Sync + 'static) -> Self {
         self.changes.push(Arc::new(change));
         self
     }

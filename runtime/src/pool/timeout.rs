@@ -18,6 +18,7 @@ use super::job::Job;
 use super::layout::Seat;
 use super::policy::CancelLevel;
 use crate::sys::clock;
+use crate::task::STAGE_SHIFT;
 
 /// What is done later, on the watching thread: it must not wait.
 pub(super) type Later = Box<dyn FnOnce(&Arc<Core>) + Send>;
@@ -86,7 +87,8 @@ impl Run {
             owner: seat.owner.load(SeqCst),
             job: seat.job.load(SeqCst),
             chunk: seat.chunk.load(SeqCst),
-            progress: seat.progress.load(SeqCst),
+            // Without the stage of a program, which changes while the item runs.
+            progress: seat.progress.load(SeqCst) & ((1 << STAGE_SHIFT) - 1),
             began: seat.began.load(SeqCst),
         };
         let run = look();

@@ -141,6 +141,19 @@ impl<R> Window<R> {
 }
 
 impl<R: Message> Window<R> {
+    /// Where the result of `chunk` lies, which is done and was not given up: of a program, that is committed by the chunk.
+    ///
+    /// # Errors
+    /// A worker died and left bytes that are no result.
+    pub(super) fn output_of_chunk(&self, chunk: usize) -> Result<*const u8, TaskError> {
+        let view = self.job.view();
+        let slot = view.output(chunk).cast_const();
+        if self.job.is_suspect() {
+            check::<R>(&self.job, view.range(chunk).start, slot)?;
+        }
+        Ok(slot)
+    }
+
     /// The outputs of items whose chunks are done, as far as they have one.
     pub(super) fn reader(&self) -> Reader<'_, R> {
         let failures = if self.job.is_clean() { BTreeMap::new() } else { self.job.failures() };
@@ -180,33 +193,6 @@ impl<R: Message> Reader<'_, R> {
     fn not_decoded(&self, item: usize, error: &DecodeError) -> TaskError {
         let (context, reason) = (self.job.context(item), error.to_string());
         TaskError::NotSendable { context, reason, kind: ErrorKind::InvalidData }
-    }
-
-    /// Where the result of `chunk` lies, which is done: of a program, that is committed by the chunk.
-    ///
-    /// # Errors
-    /// The chunk was given up, or a worker died and left bytes that are no result.
-    pub(super) fn part(&self, chunk: usize) -> Result<*const u8, TaskError> {
-        let first = self.view.range(chunk).start;
-        if self.job.is_given_up(chunk) {
-            let why = self.failures.get(&first).cloned();
-            return Err(why.unwrap_or_else(|| TaskError::Cancelled { context: self.job.context(first) }));
-        }
-        let slot = self.view.output(chunk);
-        if self.suspect {
-            self.check(first, slot)?;
-        }
-        Ok(slot)
-    }
-
-    /// Why `item` has no result, if it has none.
-    pub(super) fn failure(&self, item: usize) -> Option<&TaskError> {
-        self.failures.get(&item)
-    }
-
-    /// The items of a range that have no result, and why.
-    pub(super) fn failures_in(&self, items: std::ops::Range<usize>) -> impl Iterator<Item = (usize, &TaskError)> {
-        self.failures.range(items).map(|(&item, error)| (item, error))
     }
 
     /// How many items there are.
@@ -255,15 +241,17 @@ impl<R: Message> Reader<'_, R> {
         Ok(())
     }
 
-    #[cold]
     fn check(&self, item: usize, slot: *const u8) -> Result<(), TaskError> {
-        // SAFETY: the slot has the layout of `R`'s archived form (see `build`), and the whole arena is readable.
-        unsafe { message::validate::<R>(slot, &[self.job.arena().readable()]) }.map_err(|error| {
-            TaskError::NotSendable {
-                context: self.job.context(item),
-                reason: format!("a worker died in this batch and left bytes that are no valid result: {error}"),
-                kind: ErrorKind::InvalidData,
-            }
-        })
+        check::<R>(self.job, item, slot)
     }
+}
+
+#[cold]
+fn check<R: Message>(job: &Job, item: usize, slot: *const u8) -> Result<(), TaskError> {
+    // SAFETY: the slot has the layout of `R`'s archived form (see `build`), and the whole arena is readable.
+    unsafe { message::validate::<R>(slot, &[job.arena().readable()]) }.map_err(|error| TaskError::NotSendable {
+        context: job.context(item),
+        reason: format!("a worker died in this batch and left bytes that are no valid result: {error}"),
+        kind: ErrorKind::InvalidData,
+    })
 }
