@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use common::run::{faster_than, run};
@@ -175,4 +176,33 @@ fn isolate() {
     let run = run!("isolate");
     run.took_at_least(500);
     assert_eq!(run.lines(), expected);
+}
+
+#[test]
+fn resume_and_journal() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("resume.db");
+    let resume =
+        || std::process::Command::new(env!("CARGO_BIN_EXE_resume")).arg(&file).stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = resume();
+    std::thread::sleep(Duration::from_millis(650));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let again = resume().wait_with_output().unwrap();
+    let text = String::from_utf8(again.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((lines.len(), lines[0], lines[39]), (41, "0 squared is 0", "39 squared is 1521"));
+    let shown = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_journal"));
+        let output = command.args(arguments).arg(&file).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let shown_text = shown(&["show"]);
+    assert!(shown_text.contains("slow_square version 0: 40 done, 0 failed, 0 lost"), "{shown_text}");
+    assert!(shown_text.contains(" reused, "), "{shown_text}");
+    assert_eq!(shown(&["export"]).lines().count(), 41);
+    let refused = std::process::Command::new(env!("CARGO_BIN_EXE_journal")).args(["show", "/none"]).output().unwrap();
+    assert!(!refused.status.success());
 }

@@ -136,3 +136,23 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     let output = shell(tree.path(), script, &[OsStr::new(env!("CARGO_BIN_EXE_sha256tree"))]);
     assert_eq!(text(&output.stderr), "code 141\n");
 }
+
+#[test]
+fn a_journal_keeps_what_is_done_and_changed_files_are_hashed_again() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let dir = tempfile::tempdir().unwrap();
+    for number in 0..200 {
+        fs::write(dir.path().join(format!("file{number:03}")), format!("{number}").repeat(number)).unwrap();
+    }
+    let kept = tempfile::tempdir().unwrap();
+    let file = kept.path().join("done.db");
+    let with_journal = ["--journal", file.to_str().unwrap(), "."];
+    assert_printed(&sha256tree(dir.path(), &with_journal), &expected(dir.path(), &["."]));
+    assert_printed(&sha256tree(dir.path(), &with_journal), &expected(dir.path(), &["."]));
+    fs::write(dir.path().join("file007"), "something else").unwrap();
+    fs::write(dir.path().join("file500"), "new").unwrap();
+    assert_printed(&sha256tree(dir.path(), &with_journal), &expected(dir.path(), &["."]));
+    let runs = offspring::Journal::read(&file).unwrap().runs();
+    let told: Vec<_> = runs.iter().map(|run| (run.reused, run.ran)).collect();
+    assert_eq!(told, [(0, 200), (200, 0), (199, 2)]);
+}

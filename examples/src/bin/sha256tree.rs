@@ -9,9 +9,10 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::Parser;
-use offspring::{Failure, Pool, message, task};
+use offspring::{Failure, Journal, Pool, TaskError, message, task};
 use offspring_examples::checksum_line;
 use offspring_examples::cli::{self, Input};
 use offspring_examples::problems::Problems;
@@ -28,6 +29,12 @@ use sha2::{Digest, Sha256};
 struct Arguments {
     #[command(flatten)]
     input: Input,
+
+    /// Keeps what is done in FILE, so that a run that was stopped goes on where it was
+    ///
+    /// A file is hashed again when its size or its time of change is another.
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
 }
 
 /// So many files are in one run of the pool: results that wait for a slow earlier file are bounded by it.
@@ -66,12 +73,36 @@ fn hash(path: &Path) -> Result<Hashed, Failure> {
     }
 }
 
+/// A file, and what tells whether it has changed since it was hashed.
+#[message]
+#[derive(Debug)]
+struct Stamped {
+    path: PathBuf,
+    len: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Stamped {
+    fn of(path: PathBuf) -> Stamped {
+        // What cannot be looked at cannot be read either, which its task tells.
+        let found = path.symlink_metadata().ok();
+        let len = found.as_ref().map_or(0, |found| found.len());
+        Stamped { path, len, modified: found.and_then(|found| found.modified().ok()) }
+    }
+}
+
+#[task]
+fn hash_stamped(file: Stamped) -> Result<Hashed, Failure> {
+    hash(&file.path)
+}
+
 fn main() -> ExitCode {
     cli::exit_code("sha256tree", run(Arguments::parse()))
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let pool = Pool::builder().workers(arguments.input.workers()).name("sha256tree").retries(RETRIES).build()?;
+    let journal = arguments.journal.map(|file| Journal::at(file).retry_failed(true));
     let walk = Walk::start(arguments.input.dirs);
     let found = walk.found();
     let mut walk = walk.peekable();
@@ -93,7 +124,13 @@ fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
             }
         });
         let mut reorder = Reorder::default();
-        for (index, outcome) in pool.imap_unordered(hash, paths) {
+        let results: Box<dyn Iterator<Item = (usize, Result<_, TaskError>)>> = match &journal {
+            None => Box::new(pool.imap_unordered(hash, paths)),
+            Some(journal) => {
+                Box::new(pool.batch().journal(journal).imap_unordered(hash_stamped, paths.map(Stamped::of)))
+            }
+        };
+        for (index, outcome) in results {
             bytes += outcome.as_ref().map_or(0, |hashed| hashed.as_ref().map_or(0, |hashed| hashed.len));
             progress.advance(1, found.get());
             progress.message(indicatif::HumanBytes(bytes).to_string());
