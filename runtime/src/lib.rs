@@ -21,6 +21,7 @@
 //! - [`macro@message`]: makes a type one that can cross.
 //! - [`Pool`]: worker processes, and `map` and its relatives over them.
 //! - [`Process`], [`spawn()`]: one task in a process of its own.
+//! - [`sync`]: locks, semaphores, events, barriers for all processes and threads of a program.
 //! - [`Executor`]: the calls of a pool as a trait; [`Inline`] runs tasks in the calling process.
 //! - [`TaskError`], [`Error`], [`ErrorKind`]: why there is no value.
 //!

@@ -18,6 +18,8 @@ mod from_rayon {}
 mod how_it_works {}
 #[doc = include_str!("../../guide/src/isolation.md")]
 mod isolation {}
+#[doc = include_str!("../../guide/src/locks.md")]
+mod locks {}
 #[doc = include_str!("../../guide/src/performance.md")]
 mod performance {}
 #[doc = include_str!("../../guide/src/platform.md")]

@@ -2,9 +2,9 @@
 
 /// A type of nothing but numbers, which may lie in shared memory and be changed there by several processes in turn.
 ///
-/// Locks (`Mutex<T>`, `RwLock<T>`) and arrays hold plain types. Plain are the
+/// Locks ([`Mutex<T>`](crate::sync::Mutex), [`RwLock<T>`](crate::sync::RwLock)) and arrays hold plain types. Plain are the
 /// integers and floats, `()`, `Option` of the non-zero integers, arrays of plain types, and whatever implements
-/// bytemuck's trait `AnyBitPattern`, on which this is built. `#[message(plain)]` makes a struct of your own plain, and a message.
+/// [`bytemuck::AnyBitPattern`], on which this is built. `#[message(plain)]` makes a struct of your own plain, and a message.
 ///
 /// Any bytes are a value of a plain type, so a process that is killed half-way through writing one leaves a value, if perhaps a
 /// strange one. That is why `bool`, `char` and enums are not plain: most bytes are none of their values. Hold a `u8` or

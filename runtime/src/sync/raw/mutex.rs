@@ -69,12 +69,11 @@ impl RawMutex {
             if !self.ask_for_wake(seen) {
                 continue;
             }
-            if patience.as_ref().is_some_and(Patience::is_over)
+            if patience.get_or_insert_with(Patience::new).is_over()
                 && self.heir.compare_exchange(0, me, Ordering::AcqRel, Ordering::Relaxed).is_ok()
             {
                 return self.wait_as_heir(me, deadline);
             }
-            patience.get_or_insert_with(Patience::new);
             if wait_among(QUEUE, &self.word, seen | WAITERS, deadline) == Wait::TimedOut {
                 return Err(NotGot::Timeout);
             }

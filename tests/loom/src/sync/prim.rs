@@ -96,7 +96,7 @@ thread_local! {
     static IMPATIENT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether whoever has slept once becomes the heir, in the models that this thread runs from now on.
+/// Whether whoever waits becomes the heir at once, in the models that this thread runs from now on.
 pub(crate) fn set_impatient(impatient: bool) {
     IMPATIENT.set(impatient);
 }
