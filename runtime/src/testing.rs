@@ -18,8 +18,15 @@ pub use crate::task::testing as task;
 
 /// All of them.
 pub fn mutants() -> Vec<(u32, &'static str)> {
-    [MUTANTS, pool::MUTANTS, crate::object::mutants::ALL, crate::sync::mutants::ALL, crate::shared::mutants::ALL]
-        .concat()
+    [
+        MUTANTS,
+        pool::MUTANTS,
+        crate::object::mutants::ALL,
+        crate::sync::mutants::ALL,
+        crate::shared::mutants::ALL,
+        crate::queue::mutants::ALL,
+    ]
+    .concat()
 }
 
 /// Objects of a kind for tests.
@@ -30,6 +37,11 @@ pub mod object {
 /// Shared data in the arenas of a stage.
 pub mod shared {
     pub use crate::shared::testing::*;
+}
+
+/// Queues in the arenas of a stage.
+pub mod queue {
+    pub use crate::queue::testing::*;
 }
 
 /// Locks in the arenas of a stage.

@@ -35,8 +35,13 @@ impl<T: Message> fmt::Debug for Receiver<T> {
 message_by_handle!([T: Message] Receiver<T>, handle, Receiver::of);
 
 impl<T: Message> Receiver<T> {
-    pub(super) fn of(handle: Handle<QueueKind>) -> Self {
+    pub(crate) fn of(handle: Handle<QueueKind>) -> Self {
         Receiver { handle, items: PhantomData }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn handle(&self) -> &Handle<QueueKind> {
+        &self.handle
     }
 
     pub(super) fn core(&self) -> &Core {

@@ -34,8 +34,13 @@ impl<T: Message> fmt::Debug for Sender<T> {
 message_by_handle!([T: Message] Sender<T>, handle, Sender::of);
 
 impl<T: Message> Sender<T> {
-    pub(super) fn of(handle: Handle<QueueKind>) -> Self {
+    pub(crate) fn of(handle: Handle<QueueKind>) -> Self {
         Sender { handle, items: PhantomData }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn handle(&self) -> &Handle<QueueKind> {
+        &self.handle
     }
 
     fn core(&self) -> &Core {

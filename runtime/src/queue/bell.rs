@@ -14,6 +14,8 @@
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Instant;
 
+use super::mutants;
+use crate::arena::mutant;
 use crate::sys::futex;
 
 /// Somebody may sleep.
@@ -47,7 +49,7 @@ impl Bell {
     /// Wakes one sleeper if there may be one.
     #[inline]
     pub(crate) fn ring(&self) {
-        if self.is_armed() {
+        if self.is_armed() && !mutant(mutants::NO_RING) {
             self.wake_one();
         }
     }

@@ -11,8 +11,8 @@ use super::put::{NotPut, Parcel};
 use super::records::{HEADER, Segment, What};
 use super::ring::{CAPACITY_MOST, Ring};
 use super::shared::{JOINABLE, Shared};
-use super::{QueueError, shared};
-use crate::arena::{Arena, ArenaError, BlockId, Owner};
+use super::{QueueError, mutants, shared};
+use crate::arena::{Arena, ArenaError, BlockId, Owner, mutant};
 use crate::object::{Doomed, Handle, Kind, Locked, Object, Role};
 use crate::sync::prim::full_fence;
 use crate::sync::wait;
@@ -32,10 +32,12 @@ unsafe impl Kind for QueueKind {
 
     fn recover(object: &Locked<'_, Self>, dead: Owner) -> Result<(), ArenaError> {
         let ring = ring_of(object);
-        // Each is taken over from the dead, or waited for while somebody else finishes what the dead had begun.
-        drop(ring.lock_get()?);
-        drop(ring.lock_put()?);
-        if ring.is_joinable() {
+        if !mutant(mutants::LOCKS_FORGOTTEN) {
+            // Each is taken over from the dead, or waited for while somebody else finishes what the dead had begun.
+            drop(ring.lock_get()?);
+            drop(ring.lock_put()?);
+        }
+        if ring.is_joinable() && !mutant(mutants::JOBS_FORGOTTEN) {
             ring.return_jobs_of(dead)?;
         }
         Ok(())
@@ -77,7 +79,7 @@ fn ring_of<'a>(object: &Object<'a, QueueKind>) -> Ring<'a> {
 
 impl Ring<'_> {
     /// The segments that are blocks, and the blocks of the items in them, as far as they are the queue's own.
-    fn contents(&self) -> (Vec<BlockId>, Vec<BlockId>) {
+    pub(super) fn contents(&self) -> (Vec<BlockId>, Vec<BlockId>) {
         let (mut segments, mut items) = (Vec::new(), Vec::new());
         let mut raw = self.shared.get.segment.load(Ordering::Acquire);
         let mut at = self.shared.get.at.load(Ordering::Acquire);
@@ -184,9 +186,14 @@ impl Core {
 
     /// As [`Core::create`], in this arena.
     #[cfg(feature = "testing")]
-    pub(crate) fn create_in(arena: &'static Arena, capacity: u32, joinable: bool) -> Result<Core, QueueError> {
+    pub(crate) fn create_in(
+        arena: &'static Arena,
+        capacity: u32,
+        joinable: bool,
+        role: Role,
+    ) -> Result<Core, QueueError> {
         let init = |object: &Object<'_, QueueKind>| init(object.shared(), capacity, joinable, 0);
-        Ok(Core { handle: Handle::create_in(arena, FIRST, Role::Plain, init)? })
+        Ok(Core { handle: Handle::create_in(arena, FIRST, role, init)? })
     }
 
     /// The queue of a handle.

@@ -12,9 +12,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::mutants;
 use super::records::{HEADER, What};
 use super::ring::{GetSide, OP_DONE, OP_JOB, OP_TABLE, Place, Ring};
-use crate::arena::{ArenaError, Block, BlockId, Owner, Pos, step};
+use crate::arena::{ArenaError, Block, BlockId, Owner, Pos, mutant, step};
 
 /// Entries of a part of the table.
 const ENTRIES: usize = 63;
@@ -312,7 +313,9 @@ impl GetSide<'_> {
 
     fn commit(&self, op: u32) {
         step();
-        self.side.op.store(op, Ordering::Release);
+        if !mutant(mutants::DONE_UNRECORDED) {
+            self.side.op.store(op, Ordering::Release);
+        }
         step();
         self.apply(op);
         step();

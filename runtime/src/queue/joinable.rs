@@ -78,7 +78,7 @@ impl<T: Message> PartialEq for JoinableQueue<T> {
 
 impl<T: Message> Eq for JoinableQueue<T> {}
 
-message_by_handle!([T: Message] JoinableQueue<T>, handle, |handle| JoinableQueue { handle, items: PhantomData });
+message_by_handle!([T: Message] JoinableQueue<T>, handle, JoinableQueue::of);
 
 impl<T: Message> JoinableQueue<T> {
     /// A new queue in which at most `capacity` items wait; those in work do not count.
@@ -112,9 +112,13 @@ impl<T: Message> JoinableQueue<T> {
         Self::new(capacity.map_or(Ok(0), super::core::capacity)?, tries)
     }
 
+    pub(super) fn of(handle: Handle<QueueKind>) -> Self {
+        JoinableQueue { handle, items: PhantomData }
+    }
+
     fn new(capacity: u32, tries: u32) -> Result<Self, QueueError> {
         let core = Core::create(capacity, true, tries, Role::Plain)?;
-        Ok(JoinableQueue { handle: core.into_handle(), items: PhantomData })
+        Ok(JoinableQueue::of(core.into_handle()))
     }
 
     pub(crate) fn core(&self) -> &Core {

@@ -12,10 +12,13 @@ mod get;
 mod iter;
 mod jobs;
 mod joinable;
+pub(crate) mod mutants;
 mod put;
 mod records;
 mod ring;
 mod shared;
+#[cfg(feature = "testing")]
+pub(crate) mod testing;
 mod typed;
 mod write;
 

@@ -3,10 +3,11 @@
 
 use std::sync::atomic::Ordering;
 
+use super::mutants;
 use super::records::{HEADER, Head, LINK_BYTES, What};
 use super::ring::{OP_BLOCK, OP_LINK, PutSide, Ring, SEGMENT};
 use super::shared::CLOSED;
-use crate::arena::{ArenaError, Block, step};
+use crate::arena::{ArenaError, Block, mutant, step};
 
 /// A message, encoded.
 #[derive(Debug)]
@@ -103,6 +104,14 @@ impl PutSide<'_> {
                 ) else {
                     return Err(broken());
                 };
+                if mutant(mutants::HEADER_FIRST) {
+                    header.store(head.raw(), Ordering::Release);
+                    step();
+                }
+                if mutant(mutants::PASSED_FIRST) {
+                    self.side.at.store(next, Ordering::Release);
+                    step();
+                }
                 // SAFETY: `to` has that many bytes, which nobody reads before the header says that there is an item, and nobody
                 // else writes: the lock is held.
                 unsafe { std::ptr::copy_nonoverlapping(payload.as_ptr(), to, payload.len()) };

@@ -10,9 +10,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::mutants;
 use super::records::{HEADER, Head, LINK_BYTES, RESERVE, Segment, What};
 use super::shared::{CLOSED, Get, JOINABLE, Put, Redo, Shared};
-use crate::arena::{Arena, ArenaError, BlockId, Owner, Pos, step};
+use crate::arena::{Arena, ArenaError, BlockId, Owner, Pos, mutant, step};
 use crate::sync::owner_lock::Got;
 
 /// Bytes of a segment that is not the first.
@@ -219,7 +220,9 @@ impl PutSide<'_> {
     /// Notes the change, makes it, forgets it. Committed by the store of `op`.
     pub(super) fn commit(&self, op: u32) {
         step();
-        self.side.op.store(op, Ordering::Release);
+        if !mutant(mutants::PUT_UNRECORDED) {
+            self.side.op.store(op, Ordering::Release);
+        }
         step();
         self.apply(op);
         step();
@@ -264,7 +267,13 @@ impl GetSide<'_> {
         redo.at.store(side.at.load(Ordering::Relaxed), Ordering::Relaxed);
         redo.place.store(job, Ordering::Relaxed);
         step();
-        side.op.store(op, Ordering::Release);
+        let recorded = match op {
+            OP_JOB => !mutant(mutants::JOB_UNRECORDED),
+            _ => !mutant(mutants::TAKE_UNRECORDED),
+        };
+        if recorded {
+            side.op.store(op, Ordering::Release);
+        }
         step();
         if let Some((id, _)) = block {
             self.ring.arena.exchange(None, Some(id), redo.entry());

@@ -9,6 +9,7 @@ mod locks;
 mod members;
 mod objects;
 mod pool;
+mod queues;
 mod shared;
 mod stage;
 mod trees;
@@ -33,7 +34,8 @@ pub struct Row {
 
 /// All rows.
 pub fn rows() -> Vec<Row> {
-    [blocks::ROWS, trees::ROWS, members::ROWS, pool::ROWS, objects::ROWS, locks::ROWS, shared::ROWS].concat()
+    [blocks::ROWS, trees::ROWS, members::ROWS, pool::ROWS, objects::ROWS, locks::ROWS, shared::ROWS, queues::ROWS]
+        .concat()
 }
 
 /// What came of a row.
