@@ -73,6 +73,13 @@ fn contents(it: &Queue<Bytes>) -> String {
     format!("{seen:?}{}", if closed { ", closed" } else { "" })
 }
 
+/// The same, where it depends on how far somebody else came.
+fn one_of(it: &Queue<Bytes>, may_be: &[&str]) -> String {
+    let seen = contents(it);
+    assert!(may_be.contains(&&*seen), "{seen}");
+    String::new()
+}
+
 fn jobs(stage: &Stage, items: u8) -> [&'static JoinableQueue<Bytes>; 3] {
     let it = queue::joinable(stage.last, 0).unwrap();
     (1..=items).for_each(|mark| it.put(&item(mark, SHORT)).unwrap());
@@ -216,7 +223,8 @@ pub(super) const ROWS: &[Row] = &[
             let [mine, theirs, it] = filled(stage, 0, 0, SHORT);
             scene(move || mine.put(&item(1, SHORT)).unwrap())
                 .sleeper(move || theirs.get().unwrap(), move || !it.is_empty())
-                .view(move || contents(it))
+                .counts(Counts::Nothing)
+                .view(move || one_of(it, &["[]", "[\"1x40\"]"]))
         },
     },
     Row {
@@ -227,7 +235,8 @@ pub(super) const ROWS: &[Row] = &[
             let [mine, theirs, it] = filled(stage, 0, 0, SHORT);
             scene(move || mine.get().unwrap())
                 .holder(move || Later(move || theirs.put(&item(1, SHORT)).unwrap()))
-                .view(move || contents(it))
+                .counts(Counts::Nothing)
+                .view(move || one_of(it, &["[]", "[\"1x40\"]"]))
         },
     },
     Row {
@@ -238,7 +247,8 @@ pub(super) const ROWS: &[Row] = &[
             let [mine, theirs, it] = filled(stage, 1, 1, SHORT);
             scene(move || mine.put(&item(8, SHORT)).unwrap())
                 .holder(move || Later(move || drop(theirs.get().unwrap())))
-                .view(move || contents(it))
+                .counts(Counts::Nothing)
+                .view(move || one_of(it, &["[\"1x40\"]", "[]", "[\"8x40\"]"]))
         },
     },
     Row {
@@ -247,7 +257,7 @@ pub(super) const ROWS: &[Row] = &[
         mutants: &[],
         scene: |stage| {
             let [mine, theirs, it] = filled(stage, 4, 1, SHORT);
-            scene(move || mine.get().unwrap()).rival(move || theirs.try_get().map(drop)).view(move || contents(it))
+            scene(move || mine.try_get().map(drop)).rival(move || theirs.try_get().map(drop)).view(move || contents(it))
         },
     },
     Row {
@@ -267,7 +277,11 @@ pub(super) const ROWS: &[Row] = &[
             let [mine, theirs, it] = filled(stage, 2, 2, SHORT);
             scene(move || mine.get().unwrap())
                 .sleeper(move || theirs.put(&item(9, SHORT)).unwrap(), move || !it.is_full())
-                .view(move || contents(it))
+                .counts(Counts::Nothing)
+                .view(move || {
+                    let may_be = ["[\"1x40\", \"2x40\"]", "[\"2x40\"]", "[\"2x40\", \"9x40\"]"];
+                    one_of(it, &may_be)
+                })
         },
     },
     Row {
@@ -459,7 +473,11 @@ pub(super) const ROWS: &[Row] = &[
             let (tx, rx, last) = pipe(stage);
             scene(move || tx.send(&item(1, SHORT)).unwrap())
                 .sleeper(move || rx.recv().map(drop), move || !last.is_empty())
-                .view(move || format!("{:?}", last.try_iter().map(|item| whole(&item.unwrap())).collect::<Vec<_>>()))
+                .counts(Counts::Nothing)
+                .view(move || {
+                    assert!(last.try_iter().count() <= 1);
+                    String::new()
+                })
         },
     },
     Row {
