@@ -408,7 +408,7 @@ pub(super) const ROWS: &[Row] = &[
         scene: |stage| {
             let [mine, theirs, it] = jobs(stage, 1);
             drop(it.take().unwrap());
-            scene(move || mine.take().unwrap()).rival(move || theirs.try_take().unwrap()).view(move || unfinished(it))
+            scene(move || mine.try_take()).rival(move || theirs.try_take()).view(move || unfinished(it))
         },
     },
     Row {
