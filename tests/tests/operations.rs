@@ -21,6 +21,20 @@ const WITHOUT: &[&str] =
 
 /// Functions that only read shared memory, or only wait for it to change.
 const READS: &[&str] = &[
+    "core::arena",
+    "core::await_room",
+    "core::capacity",
+    "core::is_closed",
+    "core::is_deaf_now",
+    "core::is_ready",
+    "core::poll",
+    "core::ring",
+    "core::root_of",
+    "core::unfinished",
+    "core::waiting",
+    "ring::capacity",
+    "ring::is_closed",
+    "ring::waiting",
     "block::capacity",
     "block::id",
     "block::as_ptr",
@@ -112,6 +126,11 @@ const READS: &[&str] = &[
 
 /// Functions that change memory of this process only.
 const PRIVATE: &[&str] = &[
+    "core::after",
+    "core::into_handle",
+    "core::of",
+    "get::as_ptr",
+    "get::new",
     "cache::block",
     "cache::hold",
     "cache::new",
@@ -166,6 +185,10 @@ const SHOWN: &[&str] = &["slots::set_name"];
 
 /// Steps of operations, stepped through in the rows of these.
 const STEPS: &[(&str, &str)] = &[
+    ("core::create", "handle::create"),
+    ("core::create_in", "handle::create"),
+    ("core::watch", "watch::new"),
+    ("core::with_role", "handle::with_role"),
     ("barrier::in_arena", "mutex::in_arena"),
     ("barrier::new", "mutex::in_arena"),
     ("condvar::in_arena", "mutex::in_arena"),

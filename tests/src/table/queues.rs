@@ -126,7 +126,7 @@ fn ended<T>(result: Result<T, QueueError>) -> bool {
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "queue: put a short item, empty",
-        covers: &["put::put", "core::put", "core::send", "ring::lock_put", "mod::put"],
+        covers: &["put::put", "core::put", "ring::lock_put", "mod::put"],
         mutants: &[401, 402],
         scene: |stage| {
             let [mine, theirs, it] = filled(stage, 0, 0, SHORT);
@@ -253,7 +253,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "queue: get a short item, the last",
-        covers: &["get::take", "core::take", "core::receive", "ring::lock_get", "mod::get"],
+        covers: &["get::take", "core::take", "ring::lock_get", "mod::get"],
         mutants: &[],
         scene: |stage| {
             let [mine, theirs, it] = filled(stage, 4, 1, SHORT);
@@ -295,7 +295,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "queue: take a block, to be read in place",
-        covers: &["get::take", "core::view", "mod::take"],
+        covers: &["get::take", "mod::take"],
         mutants: &[404],
         scene: |stage| {
             let [mine, theirs, it] = filled(stage, 0, 1, HUGE);
@@ -467,7 +467,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "pipe: send, the receiver sleeps",
-        covers: &["sender::send", "receiver::recv"],
+        covers: &["core::put", "core::take"],
         mutants: &[],
         scene: |stage| {
             let (tx, rx, last) = pipe(stage);
@@ -482,7 +482,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "pipe: drop the last sender, the receiver sleeps",
-        covers: &["receiver::recv"],
+        covers: &["core::wake", "core::take"],
         mutants: &[],
         scene: |stage| {
             let (tx, rx) = queue::pipe::<Bytes>(stage.other, stage.victim).unwrap();
