@@ -28,6 +28,8 @@ mod platform {}
 mod pools {}
 #[doc = include_str!("../../guide/src/processes.md")]
 mod processes {}
+#[doc = include_str!("../../guide/src/queues.md")]
+mod queues {}
 #[doc = include_str!("../../guide/src/tasks.md")]
 mod tasks {}
 #[doc = include_str!("../../guide/src/testing.md")]
