@@ -359,11 +359,13 @@ impl Aligned {
         self.1.size()
     }
 
+    #[cfg(any(feature = "engine", feature = "journal"))]
     pub(super) fn bytes(&self) -> &[u8] {
         // SAFETY: allocated with this size, zeroed, and borrowed with `self`.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr(), self.1.size()) }
     }
 
+    #[cfg(any(feature = "engine", feature = "journal"))]
     pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`, and borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.0.as_ptr(), self.1.size()) }

@@ -151,7 +151,6 @@ macro_rules! common_options {
         ///
         /// A task's outside effects happen again with each try. A task's own error, a panic or a timeout is its result, and never
         /// tried again.
-        #[must_use]
         pub fn retries(self, retries: u32) -> Self {
             self.set(move |policy| policy.retries = retries)
         }
@@ -160,7 +159,6 @@ macro_rules! common_options {
         ///
         /// The rest of the item's chunk waits with it: see `chunk_size`.
         #[doc(alias = "backoff")]
-        #[must_use]
         pub fn retry_delay(self, delay: std::time::Duration) -> Self {
             self.set(move |policy| policy.retry_delay = delay)
         }
@@ -169,7 +167,6 @@ macro_rules! common_options {
         /// what is left of it fails with [`TaskError::CrashLimit`](crate::TaskError::CrashLimit). Default 100.
         ///
         /// It keeps a task that always crashes from using up one worker for each item and try.
-        #[must_use]
         pub fn crash_limit(self, deaths: u32) -> Self {
             self.set(move |policy| policy.crash_limit = deaths.max(1))
         }
@@ -178,7 +175,6 @@ macro_rules! common_options {
         /// [`Soft`](crate::CancelLevel::Soft), it is asked first, and its worker is killed when it still runs after `grace`.
         ///
         /// Without this, an item whose time is up is ended at once, and one that was cancelled softly never by force.
-        #[must_use]
         pub fn grace(self, grace: std::time::Duration) -> Self {
             self.set(move |policy| policy.grace = Some(grace))
         }
@@ -199,7 +195,6 @@ macro_rules! run_options {
         /// If `items` is 0.
         #[doc(alias = "chunksize")]
         #[track_caller]
-        #[must_use]
         pub fn chunk_size(self, items: usize) -> Self {
             assert!(items > 0, "a chunk has at least one item: leave `chunk_size` out to let the pool choose");
             self.set(move |policy| policy.chunk = Some(items))
@@ -207,13 +202,11 @@ macro_rules! run_options {
 
         /// The longest that one item may run, counted from the start of its execution: time in the queue is not counted. An item
         /// that runs longer is ended, by replacing its worker, and fails with [`TaskError::TimedOut`](crate::TaskError::TimedOut).
-        #[must_use]
         pub fn timeout(self, limit: std::time::Duration) -> Self {
             self.set(move |policy| policy.timeout = Some(limit))
         }
 
         /// What happens to the rest when items fail. Default [`OnError::Continue`](crate::OnError::Continue).
-        #[must_use]
         pub fn on_error(self, on_error: $crate::OnError) -> Self {
             self.set(move |policy| policy.on_error = on_error)
         }
@@ -222,7 +215,6 @@ macro_rules! run_options {
         ///
         /// It begins when so many are free, and meanwhile no other task begins in those that are; so a task of 4 slots in a pool of 4 workers
         /// runs alone. More than the pool has is an error of kind [`InvalidInput`](crate::ErrorKind::InvalidInput).
-        #[must_use]
         pub fn slots(self, slots: u32) -> Self {
             self.set(move |policy| policy.needs.slots = slots.max(1))
         }
@@ -231,7 +223,6 @@ macro_rules! run_options {
         ///
         /// A task begins when those that run have not declared more than the pool's `memory_for_tasks` together, and the system has so much
         /// available; one of them runs in any case.
-        #[must_use]
         pub fn memory(self, bytes: u64) -> Self {
             self.set(move |policy| policy.needs.memory = bytes)
         }
@@ -240,7 +231,6 @@ macro_rules! run_options {
         /// once for each.
         ///
         /// A kind that the pool does not have, or more than it has, is an error of kind [`InvalidInput`](crate::ErrorKind::InvalidInput).
-        #[must_use]
         pub fn needs(self, kind: impl Into<String>, count: u32) -> Self {
             let kind = kind.into();
             self.set(move |policy| policy.needs.tokens.push((kind.clone(), count)))
@@ -249,13 +239,11 @@ macro_rules! run_options {
         /// When it is this run's turn: higher ones first; those of the same priority in the order in which they came. Default 0.
         ///
         /// Workers that are at something of a lower priority turn to it after their current chunk of items; nothing that runs is ended for it.
-        #[must_use]
         pub fn priority(self, priority: i32) -> Self {
             self.set(move |policy| policy.needs.priority = priority)
         }
 
         /// Ends the run when `token` is cancelled, at the level at which it is.
-        #[must_use]
         pub fn cancel(self, token: &$crate::CancelToken) -> Self {
             let token = token.clone();
             self.set(move |policy| policy.token = Some(token.clone()))
@@ -268,7 +256,6 @@ macro_rules! run_options {
         /// [`TaskError::Journal`](crate::TaskError::Journal). It is for batches: a single call is not recorded, and results in shared memory
         /// (`map_in_place`, `map_archived`) are refused.
         #[cfg(feature = "journal")]
-        #[must_use]
         pub fn journal(self, journal: impl Into<$crate::Journal>) -> Self {
             let journal = journal.into();
             self.set(move |policy| policy.journal = Some(journal.clone()))

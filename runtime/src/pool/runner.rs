@@ -89,7 +89,10 @@ impl Runner<'_> {
                 Ok(())
             }
             Step::Failed(error) => Err(error),
-            Step::Known(known) => Ok(out.push(feed.recall(known)?)),
+            Step::Known(known) => {
+                out.push(feed.recall(known)?);
+                Ok(())
+            }
         })?;
         Ok(out)
     }

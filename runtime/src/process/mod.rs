@@ -47,6 +47,6 @@ pub(crate) use boot::Role;
 pub(crate) use build::fingerprint as build_fingerprint;
 pub(crate) use current::leave_interrupts_to_root;
 pub(crate) use exit::{end_now, end_with, wait_for_children_at_exit};
-pub(crate) use handle::{ChildHandle, Death, Note};
+pub(crate) use handle::{ChildHandle, Death};
 pub(crate) use note::{forget_panic, write_panic as note_panic};
 pub(crate) use spec::{ChildSpec, EnvChanges};

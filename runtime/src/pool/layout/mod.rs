@@ -78,7 +78,10 @@ pub(super) fn batch_of(block: &Block) -> &BatchBlock {
 /// What the jobs of the batch share whose doorbell lies at `pos`.
 pub(super) fn batch_at(arena: &Arena, pos: u64) -> Option<&BatchBlock> {
     let at = arena.at(pos, size_of::<BatchBlock>())?.cast::<BatchBlock>();
+    if !at.is_aligned() {
+        return None;
+    }
     // SAFETY: inside the mapping and aligned (just checked), which is never unmapped while the arena lives; atomics are valid for any
     // bytes.
-    at.is_aligned().then(|| unsafe { at.as_ref() })
+    Some(unsafe { at.as_ref() })
 }

@@ -269,7 +269,10 @@ impl<T: Message> List<T> {
         T: PartialEq,
     {
         self.edit(|items| match items.iter().position(|(_, it)| it == item) {
-            Some(at) => Some(drop(items.remove(at))),
+            Some(at) => {
+                items.remove(at);
+                Some(())
+            }
             None => None,
         })
         .map(|done| done.is_some())
