@@ -206,3 +206,15 @@ fn resume_and_journal() {
     let refused = std::process::Command::new(env!("CARGO_BIN_EXE_journal")).args(["show", "/none"]).output().unwrap();
     assert!(!refused.status.success());
 }
+
+#[test]
+fn pool_shared_counter() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let lines = run!("pool_shared_counter").lines();
+    for task in 0..4 {
+        let value =
+            lines.iter().find_map(|line| line.strip_prefix(&format!("task {task}: Ok(Ok("))?.strip_suffix("))"));
+        assert!((-30..=0).contains(&value.unwrap().parse::<i64>().unwrap()), "{lines:?}");
+    }
+    assert_eq!(lines[4..], ["4 tasks are done", "-30"]);
+}
