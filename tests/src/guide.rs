@@ -2,6 +2,8 @@
 
 #[doc = include_str!("../../README.md")]
 mod readme {}
+#[doc = include_str!("../../guide/src/admission.md")]
+mod admission {}
 #[doc = include_str!("../../guide/src/commands.md")]
 mod commands {}
 #[doc = include_str!("../../guide/src/durable.md")]
@@ -34,3 +36,5 @@ mod queues {}
 mod tasks {}
 #[doc = include_str!("../../guide/src/testing.md")]
 mod testing {}
+#[doc = include_str!("../../guide/src/workers.md")]
+mod workers {}

@@ -16,4 +16,5 @@ pub(super) const ALL: &[(u32, &str)] = &[
     (COMMIT_FIRST, "work: commit before the items"),
     (NO_REWIND, "work: audit without rewinding the cursor"),
     (FAULT_UNOWNED, "fail: record on the list before the job owns it"),
+    (crate::sync::permits::ANONYMOUS, "permits: taken before it says by whom"),
 ];

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 use std::time::{Duration, Instant};
 
+use super::admission::{Needs, Resources, Turn};
 use super::claim::{self, Chunk};
 use super::errand::Errand;
 use super::estimate::Outlook;
@@ -16,6 +17,7 @@ use super::run::Worker;
 use super::window::{self, Window};
 use crate::arena::{Arena, Block, Owner};
 use crate::process::Death;
+use crate::sync::permits::{self, Permits};
 use crate::task::{Home, Role, TaskEntry, TaskFault, TaskFn, TaskSource, WorkerState, param, plain, registry};
 use crate::{ErrorKind, ExitStatus, Signal};
 
@@ -183,5 +185,93 @@ impl Table {
     /// Does a caller that waits for all of it get through, within a second?
     pub fn wait(&self) -> bool {
         self.job().wait_all(Some(Instant::now() + Duration::from_secs(1)), || false)
+    }
+}
+
+/// Permits to run, as a tree of pools shares them.
+#[derive(Debug)]
+pub struct Places {
+    block: Block,
+    limit: usize,
+}
+
+impl Places {
+    /// So many permits, in the arena of the tree's first process.
+    pub fn lay(arena: crate::testing::Arena, limit: usize) -> Places {
+        let block = arena.inner().alloc_zeroed(size_of::<Permits>()).expect("memory for permits");
+        let places = Places { block, limit };
+        places.permits(arena).resize(limit);
+        places
+    }
+
+    fn permits(&self, arena: crate::testing::Arena) -> &'static Permits {
+        permits::at(arena.inner(), self.block.id()).expect("permits")
+    }
+
+    /// Takes one and gives it back.
+    pub fn pass(&self, arena: crate::testing::Arena) {
+        let (permits, me) = (self.permits(arena), arena.inner().me());
+        permits.give_back(me, permits.take(arena.inner(), me, 0));
+    }
+
+    /// Gathers all and gives them back.
+    pub fn pass_all(&self, arena: crate::testing::Arena) {
+        let (permits, me, mut mine) = (self.permits(arena), arena.inner().me(), Vec::with_capacity(self.limit));
+        permits.gather(me, &mut mine, self.limit);
+        assert_eq!(mine.len(), self.limit);
+        mine.into_iter().for_each(|at| permits.give_back(me, at));
+    }
+
+    /// What is done about the death of a member.
+    pub fn forget(&self, arena: crate::testing::Arena, dead: crate::testing::Member) {
+        if let Some(dead) = Owner::from_raw(dead.raw()) {
+            self.permits(arena).forget(dead);
+        }
+    }
+
+    /// How many nobody has.
+    pub fn free(&self, arena: crate::testing::Arena) -> usize {
+        self.permits(arena).free()
+    }
+}
+
+/// Lanes of which each task needs all tokens that there are.
+#[derive(Debug)]
+pub struct Counter {
+    control: Block,
+}
+
+impl Counter {
+    /// A pool with so many tokens, and a job in a lane whose tasks need them all.
+    pub fn lay(arena: crate::testing::Arena, tokens: u32) -> Counter {
+        let arena = arena.inner();
+        let counter = Counter { control: layout::new_control(arena, SEATS).expect("a control block") };
+        let resources = Resources { tokens: vec![("token".into(), tokens)], memory: None, keep_free: None };
+        let control = counter.control();
+        resources.announce(&control);
+        let needs = Needs { tokens: vec![("token".into(), tokens)], ..Needs::default() };
+        let demand = needs.demand(&resources, 1).expect("what can be met");
+        // No worker runs it, so any block will do.
+        control.publish_in_lane(counter.control.id(), &demand, 1).expect("a lane");
+        counter
+    }
+
+    fn control(&self) -> ControlView<'_> {
+        layout::control_of(&self.control, SEATS)
+    }
+
+    /// Takes what the task needs, if it is free.
+    pub fn pick(&self, arena: crate::testing::Arena, seat: usize) -> bool {
+        self.control().pick(arena.inner(), seat, Turn::Any).is_some()
+    }
+
+    /// Gives it back.
+    pub fn give_back(&self, seat: usize) {
+        self.control().give_back(seat);
+    }
+
+    /// What the pool's process does about the death of a seat's worker.
+    pub fn vacate(&self, seat: usize) {
+        self.control().clear_grant(seat);
     }
 }

@@ -29,12 +29,15 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::*};
 use std::time::{Duration, Instant};
 
-use crate::arena::{Arena, BlockId, Owner, SLOTS};
+use crate::arena::{Arena, BlockId, Owner, SLOTS, mutant};
 use crate::sys::{futex, proc};
 
 /// The first wait after which a worker looks at its ancestors, and the longest.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
 const LOOK_AT_MOST: Duration = Duration::from_secs(1);
+
+/// A seeded mistake: a permit is taken before it says by whom; see `arena::mutants`.
+pub(crate) const ANONYMOUS: u32 = 105;
 
 /// In which of a slot's words a process says of which permits it takes: the block's id.
 const SLOT_WORD: usize = 7;
@@ -74,13 +77,20 @@ impl Permits {
             return None;
         }
         let words = self.words();
-        (0..words.len())
-            .map(|index| (hint + index) % words.len())
-            .find(|&at| words[at].load(SeqCst) == 0 && words[at].compare_exchange(0, me.raw(), SeqCst, Relaxed).is_ok())
+        (0..words.len()).map(|index| (hint + index) % words.len()).find(|&at| {
+            if mutant(ANONYMOUS) {
+                let taken = words[at].compare_exchange(0, u32::MAX, SeqCst, Relaxed).is_ok();
+                if taken {
+                    words[at].store(me.raw(), SeqCst);
+                }
+                return taken;
+            }
+            words[at].load(SeqCst) == 0 && words[at].compare_exchange(0, me.raw(), SeqCst, Relaxed).is_ok()
+        })
     }
 
     /// Gives one back; nothing happens if it was taken over.
-    fn give_back(&self, me: Owner, at: usize) {
+    pub(crate) fn give_back(&self, me: Owner, at: usize) {
         if self.holders[at].compare_exchange(me.raw(), 0, SeqCst, Relaxed).is_ok() {
             self.wake();
         }
@@ -112,7 +122,7 @@ impl Permits {
     }
 
     /// Takes one, and waits for it as long as that takes.
-    fn take(&self, arena: &'static Arena, me: Owner, hint: usize) -> usize {
+    pub(crate) fn take(&self, arena: &'static Arena, me: Owner, hint: usize) -> usize {
         if let Some(at) = self.try_take(me, hint) {
             return at;
         }
@@ -134,7 +144,7 @@ impl Permits {
     }
 
     /// Takes more, until there are `count`, all at once in the eyes of others. `mine` are those that it has.
-    fn gather(&self, me: Owner, mine: &mut Vec<usize>, count: usize) {
+    pub(crate) fn gather(&self, me: Owner, mine: &mut Vec<usize>, count: usize) {
         let count = count.min(self.words().len());
         while mine.len() < count {
             if self.gatherer.load(SeqCst) == me.raw() {
@@ -156,7 +166,7 @@ impl Permits {
     }
 
     /// Frees what a dead process had. Repeatable.
-    fn forget(&self, dead: Owner) {
+    pub(crate) fn forget(&self, dead: Owner) {
         for word in self.holders.iter().chain([&self.gatherer]) {
             let _ = word.compare_exchange(dead.raw(), 0, SeqCst, Relaxed);
         }

@@ -8,6 +8,7 @@ mod blocks;
 mod locks;
 mod members;
 mod objects;
+mod places;
 mod pool;
 mod queues;
 mod shared;
@@ -34,7 +35,17 @@ pub struct Row {
 
 /// All rows.
 pub fn rows() -> Vec<Row> {
-    [blocks::ROWS, trees::ROWS, members::ROWS, pool::ROWS, objects::ROWS, locks::ROWS, shared::ROWS, queues::ROWS]
+    [
+        blocks::ROWS,
+        trees::ROWS,
+        members::ROWS,
+        pool::ROWS,
+        objects::ROWS,
+        locks::ROWS,
+        shared::ROWS,
+        queues::ROWS,
+        places::ROWS,
+    ]
         .concat()
 }
 
