@@ -46,7 +46,7 @@ pub fn rows() -> Vec<Row> {
         queues::ROWS,
         places::ROWS,
     ]
-        .concat()
+    .concat()
 }
 
 /// What came of a row.
