@@ -101,6 +101,8 @@ const READS: &[&str] = &[
     "small::next_generation",
     "thread::count_threads",
     "thread::owner_of_thread",
+    "prim::wait",
+    "prim::wait_among",
     "wait::spin_until",
     "wait::spin_while",
     "wait::wait_while",

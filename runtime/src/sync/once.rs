@@ -108,7 +108,7 @@ impl Once {
     /// # Errors
     /// Of kind [`Deadlock`](crate::ErrorKind::Deadlock) when called from within `f`.
     pub fn call_once(&self, f: impl FnOnce()) -> Result<bool> {
-        Ok(self.run(None, || Ok::<_, std::convert::Infallible>(f()))?.is_ok_and(|ran| ran))
+        self.run_to_its_end(None, f)
     }
 
     /// As [`call_once`](Once::call_once), but waits no longer than that for another one. It does not limit `f`.
@@ -116,7 +116,7 @@ impl Once {
     /// # Errors
     /// Of kind [`Timeout`](crate::ErrorKind::Timeout), otherwise as for [`call_once`](Once::call_once).
     pub fn call_once_timeout(&self, timeout: Duration, f: impl FnOnce()) -> Result<bool> {
-        Ok(self.run(deadline(timeout), || Ok::<_, std::convert::Infallible>(f()))?.is_ok_and(|ran| ran))
+        self.run_to_its_end(deadline(timeout), f)
     }
 
     /// As [`call_once`](Once::call_once), with something that may fail: then it is not done, and the next one does it.
@@ -176,6 +176,17 @@ impl Once {
             }
         }
         Ok(true)
+    }
+
+    fn run_to_its_end(&self, deadline: Option<Instant>, f: impl FnOnce()) -> Result<bool> {
+        let run = self.run(deadline, || {
+            f();
+            Ok::<(), std::convert::Infallible>(())
+        })?;
+        match run {
+            Ok(ran) => Ok(ran),
+            Err(never) => match never {},
+        }
     }
 
     fn run<E>(&self, deadline: Option<Instant>, f: impl FnOnce() -> Result<(), E>) -> Result<Result<bool, E>> {

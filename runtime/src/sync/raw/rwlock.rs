@@ -50,7 +50,7 @@ pub(crate) enum NoEntry {
 }
 
 impl<const SLOTS: usize, const WORDS: usize> RawRwLock<SLOTS, WORDS> {
-    #[cfg(any(test, loom))]
+    #[cfg(loom)]
     pub(crate) fn new() -> Self {
         let zeroed = || AtomicU32::new(0);
         RawRwLock {
