@@ -1,4 +1,4 @@
-//! A batch program: one task over many files, with arguments, progress, and a report of what failed.
+//! A batch program: one task over many files, with arguments, progress, a report of what failed, and a journal to go on from.
 //!
 //! To make it yours, change `work.rs`: what is done with one file. The rest can stay as it is.
 
@@ -8,6 +8,7 @@ mod work;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use indicatif::ProgressBar;
@@ -32,6 +33,14 @@ struct Arguments {
     /// How often a file is tried again whose worker was killed
     #[arg(long, value_name = "N", default_value_t = 1)]
     retries: u32,
+
+    /// Longest time for one file, in seconds; then it is given up
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+
+    /// Keep what is done in this file, and go on from there when started again
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -52,7 +61,13 @@ fn run(arguments: &Arguments) -> offspring::Result<Report> {
         builder = builder.workers(workers);
     }
     let pool = builder.build()?;
-    let batch = pool.batch().retries(arguments.retries);
+    let mut batch = pool.batch().retries(arguments.retries);
+    if let Some(seconds) = arguments.timeout {
+        batch = batch.timeout(Duration::from_secs(seconds));
+    }
+    if let Some(file) = &arguments.journal {
+        batch = batch.journal(file);
+    }
 
     let mut report = Report::default();
     // Draws on standard error, and only if that is a terminal.

@@ -32,3 +32,18 @@ fn wrong_arguments_are_explained() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--workers"));
 }
+
+#[test]
+fn a_second_run_goes_on_from_the_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a");
+    std::fs::write(&file, "one two\n").unwrap();
+    let arguments = ["--journal", "journal.db", "--timeout", "60", "a"];
+    let first = batch(&arguments, directory.path());
+    assert!(first.status.success(), "{first:?}");
+    // What is in the journal is not done again.
+    std::fs::remove_file(&file).unwrap();
+    let second = batch(&arguments, directory.path());
+    assert!(second.status.success(), "{second:?}");
+    assert_eq!(first.stdout, second.stdout);
+}
