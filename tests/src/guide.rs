@@ -12,6 +12,8 @@ mod durable {}
 mod errors {}
 #[doc = include_str!("../../guide/src/first-program.md")]
 mod first_program {}
+#[doc = include_str!("../../guide/src/flows.md")]
+mod flows {}
 #[doc = include_str!("../../guide/src/from-python.md")]
 mod from_python {}
 #[doc = include_str!("../../guide/src/from-rayon.md")]

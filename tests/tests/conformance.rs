@@ -57,6 +57,7 @@ fn conforms(engine: &impl Executor) {
     keeps_other_items_when_one_fails(engine);
     is_lazy(engine);
     submits(engine);
+    flows(engine);
 }
 
 fn maps_in_order(engine: &impl Executor) {
@@ -117,6 +118,29 @@ fn is_lazy(engine: &impl Executor) {
         engine.imap_unordered(picky, 0..6).filter(|(_, r)| r.is_err()).map(|(i, _)| i).collect();
     failed.sort_unstable();
     assert_eq!(failed, [3]);
+}
+
+fn flows(engine: &impl Executor) {
+    assert_eq!(engine.flow(0..1_000u64).map(square).reduce(add_up).unwrap(), Some((0..1_000).map(square).sum()));
+    assert_eq!(engine.flow(["a b", "", "c"]).map(words).collect().unwrap(), [2, 0, 1]);
+    let mut bad = Vec::new();
+    let good = engine.flow(["1", "x", "3"]).try_map(parse).on_failure(|error| bad.push(error)).collect().unwrap();
+    assert_eq!((good, bad.len()), (vec![1, 3], 1));
+    assert_eq!((bad[0].item(), bad[0].stage(), bad[0].kind()), (Some(1), 1, ErrorKind::Failed));
+    let lengths = engine.flow([5usize, 0, 70_000]).map(bytes).map(length).map(keyed).reduce_by_key(add_up).unwrap();
+    assert_eq!(lengths.sorted_by_key(), [(0, 70_005), (1, 0)]);
+    let error = engine.flow(0..9i32).map(picky).count().unwrap_err();
+    assert_eq!((error.item(), error.kind()), (Some(3), ErrorKind::Panicked));
+}
+
+#[task]
+fn add_up(a: u64, b: u64) -> u64 {
+    a + b
+}
+
+#[task]
+fn keyed(n: usize) -> (u64, u64) {
+    (u64::from(n == 0), n as u64)
 }
 
 fn submits(engine: &impl Executor) {
