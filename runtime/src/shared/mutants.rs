@@ -8,7 +8,7 @@ pub(super) const REPLACE_TAKES_LATE: u32 = 502;
 pub(super) const SPLIT_IN_TWO: u32 = 503;
 /// A list's length is changed apart from its items.
 pub(super) const LENGTH_APART: u32 = 504;
-/// A part of an array stays claimed when it was written.
+/// A part of an array stays claimed when its writer is dead.
 pub(super) const CLAIM_KEPT: u32 = 505;
 /// A value's old block is forgotten, not taken.
 pub(super) const OLD_VALUE_LOST: u32 = 506;
@@ -20,6 +20,6 @@ pub(crate) const ALL: &[(u32, &str)] = &[
     (REPLACE_TAKES_LATE, "dict insert: old block taken apart"),
     (SPLIT_IN_TWO, "dict split: in two changes"),
     (LENGTH_APART, "list push: length apart"),
-    (CLAIM_KEPT, "array part: claim kept"),
+    (CLAIM_KEPT, "array part: claim of the dead kept"),
     (OLD_VALUE_LOST, "value set: old block forgotten"),
 ];

@@ -51,7 +51,7 @@ pub(in super::super) fn destroy(object: &Object<'_, ArrayKind>) -> Result<(), Ar
 pub(super) fn recover(object: &Object<'_, ArrayKind>, is_dead: impl Fn(u32) -> bool) {
     for claim in claims(object) {
         let owner = claim.owner.load(Ordering::Acquire);
-        if owner != 0 && is_dead(owner as u32) {
+        if owner != 0 && is_dead(owner as u32) && !mutant(mutants::CLAIM_KEPT) {
             claim.owner.store(0, Ordering::Release);
         }
     }
@@ -221,7 +221,7 @@ impl<T: Plain> DerefMut for PartGuard<'_, T> {
 
 impl<T: Plain> Drop for PartGuard<'_, T> {
     fn drop(&mut self) {
-        if self.part.array.handle.check().is_ok() && !mutant(mutants::CLAIM_KEPT) {
+        if self.part.array.handle.check().is_ok() {
             self.claim.owner.store(0, Ordering::Release);
         }
     }

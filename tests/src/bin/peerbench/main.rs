@@ -19,12 +19,14 @@
 //! | `W5` | messages a second through a queue, of 64 B, 1 KiB and 1 MiB, and of 64 B between two and two processes |
 //! | `W6` | a round trip of 64 B to another process |
 //! | `W7` | a lock around a counter: of one process, and of two that both want it |
+//! | `W8` | a dictionary that two processes set and get 100,000 keys of |
 //! | `W9` | task 10 of 40 kills its worker: who notices what, and when |
 //! | `W10-hold` | prints `PIDS a b` of two idle workers and waits for stdin to close, for a look at their memory from outside |
 //!
 //! A workload that is not here prints nothing. Every result is checked; a wrong one ends the program with a panic.
 
 mod crash;
+mod dict;
 mod footprint;
 mod line;
 mod lock;
@@ -55,6 +57,7 @@ fn run(workload: &str) -> Result<(), Box<dyn Error>> {
         "W5" => queue::w5(),
         "W6" => queue::w6(),
         "W7" => lock::w7(),
+        "W8" => dict::w8(),
         "W9" => crash::w9(),
         "W10-hold" => footprint::hold(),
         _ => Ok(()),
