@@ -40,3 +40,5 @@ mod tasks {}
 mod testing {}
 #[doc = include_str!("../../guide/src/workers.md")]
 mod workers {}
+#[doc = include_str!("../../guide/src/shared-data.md")]
+mod shared_data {}
