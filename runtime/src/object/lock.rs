@@ -68,8 +68,11 @@ pub(crate) struct Object<'a, K> {
     id: BlockId,
     base: NonNull<u8>,
     capacity: usize,
-    of: PhantomData<(&'a Header, fn() -> K)>,
+    of: PhantomData<Of<'a, K>>,
 }
+
+/// A borrow of the memory, and the kind without its auto traits.
+type Of<'a, K> = (&'a Header, fn() -> K);
 
 impl<K> Clone for Object<'_, K> {
     fn clone(&self) -> Self {
