@@ -8,8 +8,12 @@ mod admission {}
 mod commands {}
 #[doc = include_str!("../../guide/src/durable.md")]
 mod durable {}
+#[doc = include_str!("../../guide/src/ending.md")]
+mod ending {}
 #[doc = include_str!("../../guide/src/errors.md")]
 mod errors {}
+#[doc = include_str!("../../guide/src/failures.md")]
+mod failures {}
 #[doc = include_str!("../../guide/src/first-program.md")]
 mod first_program {}
 #[doc = include_str!("../../guide/src/flows.md")]
@@ -34,6 +38,8 @@ mod pools {}
 mod processes {}
 #[doc = include_str!("../../guide/src/queues.md")]
 mod queues {}
+#[doc = include_str!("../../guide/src/results.md")]
+mod results {}
 #[doc = include_str!("../../guide/src/tasks.md")]
 mod tasks {}
 #[doc = include_str!("../../guide/src/testing.md")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use offspring::{ErrorKind, Executor, Inline, Pool, task};
+use offspring::{CancelToken, ErrorKind, Executor, Inline, OnError, Pool, RunOptions, task};
 use offspring_tests::watchdog;
 
 #[task]
@@ -58,6 +58,71 @@ fn conforms(engine: &impl Executor) {
     is_lazy(engine);
     submits(engine);
     flows(engine);
+    hands_results_to_callbacks(engine);
+    keeps_to_options(engine);
+}
+
+fn hands_results_to_callbacks(engine: &impl Executor) {
+    let mut seen = Vec::new();
+    let tally = engine
+        .map_with(picky, 0..6, |index, result| {
+            seen.push((index, result.ok()));
+            assert!(index != 5, "a callback's own panic");
+        })
+        .unwrap();
+    seen.sort_unstable();
+    assert_eq!(seen, [(0, Some(0)), (1, Some(-1)), (2, Some(-2)), (3, None), (4, Some(-4)), (5, Some(-5))]);
+    assert_eq!((tally.items, tally.failed, tally.panicked), (6, 1, 1));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let failed = sender.clone();
+    let [good, bad] = [2, 3].map(|x| engine.submit(picky, x).unwrap());
+    good.on_value(move |value| sender.send(*value).unwrap());
+    bad.on_error(move |error| failed.send(error.is_panicked().into()).unwrap());
+    let mut heard = [receiver.recv().unwrap(), receiver.recv().unwrap()];
+    heard.sort_unstable();
+    assert_eq!(heard, [-2, 1]);
+    assert_eq!(good.get().unwrap(), -2);
+}
+
+fn keeps_to_options(engine: &impl Executor) {
+    // What fails stops the rest: a panic, and a task's own error.
+    let stopping = RunOptions::new().chunk_size(1).on_error(OnError::Stop);
+    let stopping = engine.with_options(&stopping);
+    let error = stopping.map(picky, (0..).map(|x| x % 1_000)).unwrap_err();
+    assert!(error.is_panicked() && error.item() == Some(3), "{error}");
+    let texts = (0..100_000).map(|x| if x == 7 { "?".to_owned() } else { x.to_string() });
+    let results = stopping.try_map(parse, texts).unwrap();
+    assert!(results[7].as_ref().unwrap().is_err());
+    assert!(results.last().unwrap().as_ref().unwrap_err().is_stopped());
+    assert_eq!(stopping.map(square, 0..5).unwrap(), [0, 1, 4, 9, 16]);
+    // A token, and options upon options.
+    let token = CancelToken::new().unwrap();
+    let with_token = RunOptions::new().cancel(&token).retries(1).retry_delay(Duration::from_millis(1));
+    let with_token = stopping.with_options(&with_token);
+    assert_eq!(with_token.map(square, 0..5).unwrap(), [0, 1, 4, 9, 16]);
+    token.cancel();
+    assert!(with_token.map(square, 0..5).unwrap_err().is_cancelled());
+    assert!(with_token.call(square, 5).unwrap_err().is_cancelled());
+    // Time limits: kept, and known to the task.
+    let limited = RunOptions::new().timeout(Duration::from_secs(1_000)).grace(Duration::from_secs(1)).crash_limit(3);
+    assert_eq!(engine.with_options(&limited).map(knows, [0, 1]).unwrap(), [(Some(0), true), (Some(1), true)]);
+    assert_eq!(engine.map(knows, [0]).unwrap(), [(Some(0), false)]);
+    let short = RunOptions::new().timeout(Duration::from_millis(20));
+    assert!(engine.with_options(&short).call(nap, 100).unwrap_err().is_timed_out());
+    assert_eq!(task::current(), None);
+}
+
+/// Which item it is, and whether there is a limit.
+#[task]
+fn knows(_: u8) -> (Option<usize>, bool) {
+    let run = task::current().unwrap();
+    assert!(!task::cancelled() && run.tries == 1 && run.task.ends_with("knows"));
+    (run.item, run.deadline.is_some())
+}
+
+#[task]
+fn nap(millis: u64) {
+    std::thread::sleep(Duration::from_millis(millis));
 }
 
 fn maps_in_order(engine: &impl Executor) {

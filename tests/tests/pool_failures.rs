@@ -284,3 +284,25 @@ fn a_nap_is_not_disturbed_by_what_other_batches_are_told() {
     assert!(pool.batch().crash_limit(1).map(always_dies, [1]).is_err());
     assert_eq!(long.get().unwrap(), 300);
 }
+
+/// The signals that this process has blocked.
+#[task]
+fn blocked(die: bool) -> String {
+    if die {
+        std::process::abort();
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    status.lines().find(|line| line.starts_with("SigBlk")).unwrap().to_owned()
+}
+
+#[test]
+fn workers_that_replace_others_have_no_more_signals_blocked() {
+    let _watch = watch();
+    let pool = pool(1);
+    let first = pool.call(blocked, false).unwrap();
+    // The second call waits in the queue while its worker dies.
+    let handles = [true, false].map(|die| pool.submit(blocked, die).unwrap());
+    let [died, second] = handles.map(|handle| handle.get());
+    assert!(died.is_err());
+    assert_eq!(second.unwrap(), first);
+}

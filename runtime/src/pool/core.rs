@@ -19,6 +19,7 @@ use super::watch::Watched;
 use crate::ErrorKind;
 use crate::arena::{Arena, ArenaError, Block, BlockId};
 use crate::sync::permits::{self, Permits};
+use crate::sys::signal::{self, Mask};
 use crate::task::{TaskContext, TaskError};
 
 /// What workers begin and end with.
@@ -157,6 +158,8 @@ pub(super) struct Core {
     pub(super) ended: Condvar,
     /// No value will come any more for what is not done: terminated or broken.
     hopeless: AtomicBool,
+    /// The signal mask of the thread that made the pool: workers get it, whichever thread starts them.
+    pub(super) mask: Mask,
     /// The most workers now.
     pub(super) limit: AtomicUsize,
 }
@@ -229,6 +232,7 @@ impl Core {
             }),
             ended: Condvar::new(),
             hopeless: AtomicBool::new(false),
+            mask: signal::mask(),
             limit: AtomicUsize::new(workers),
         });
         interrupt::enter(&core);

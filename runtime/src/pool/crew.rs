@@ -15,6 +15,7 @@ use super::worker;
 use crate::arena::{BlockId, Owner};
 use crate::process::{ChildHandle, ChildSpec, Death, Role, supervisor};
 use crate::sync::permits;
+use crate::sys::signal;
 use crate::{ErrorKind, Signal};
 
 /// So many workers in a row that end before they look for work mean that none ever will.
@@ -145,6 +146,8 @@ impl Core {
 
     /// Hires in the place of the dead, on a thread of its own: one at a time for a pool.
     fn replace(self: &Arc<Self>) {
+        // This thread was started by one that blocks all signals, and children have the mask of the thread that starts them.
+        signal::set_mask(self.mask);
         loop {
             self.hire();
             let mut inner = self.lock();

@@ -102,7 +102,7 @@ impl Errand {
         let most = self.bell.as_ref().and(on_error.most());
         let limit = timeout.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX).max(1));
         let timed = if limit > 0 { attention::TIMED } else { 0 };
-        let judged = if most.is_some() && self.entry.can_fail() { attention::JUDGED } else { 0 };
+        let judged = if most.is_some() { attention::JUDGED } else { 0 };
         JobTerms {
             bell: self.bell.as_ref().map_or(0, |bell| bell.pos()),
             first: first.map_or(NO_INDEX, |first| first as u64),

@@ -151,7 +151,13 @@ impl Worker<'_> {
                 seat.began.store(clock::monotonic_nanos(), Release);
             }
             if attention & attention::JUDGED != 0 {
-                unjudged.set(Some(item));
+                // Of any worker, in any window of the batch.
+                if has_failed_enough(arena, job) {
+                    job.header.attention.fetch_or(attention::STOP, Release);
+                    return false;
+                }
+                // What a program gives lies in one slot a chunk, and tells of failures itself.
+                unjudged.set(Some(item).filter(|_| entry.grain() == Grain::Item));
             }
             true
         };
@@ -269,6 +275,13 @@ struct Hooks<'a> {
     encoder: &'a mut Encoder,
     fault: &'a mut dyn FnMut(usize, TaskFault),
     attend: &'a mut dyn FnMut(usize) -> bool,
+}
+
+/// Have so many items of the batch failed that it ends?
+fn has_failed_enough(arena: &Arena, job: &JobView<'_>) -> bool {
+    use std::sync::atomic::Ordering::SeqCst;
+    layout::batch_at(arena, job.header.bell)
+        .is_some_and(|batch| batch.failures.load(SeqCst) >= job.header.most_failures)
 }
 
 /// Counts a failed item of a batch that ends after some, and ends this job of it if they are too many. The pool's process ends the others.

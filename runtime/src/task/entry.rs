@@ -134,11 +134,6 @@ impl TaskEntry {
         unsafe { (self.call.run)(cx) }
     }
 
-    /// Can its result be an `Err`?
-    pub fn can_fail(&self) -> bool {
-        self.call.failure.is_some()
-    }
-
     /// The text of the error that the result at `output` is, if this task returns a `Result` and it is one.
     ///
     /// # Safety

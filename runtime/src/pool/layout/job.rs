@@ -71,7 +71,7 @@ pub(in crate::pool) mod attention {
     pub(in crate::pool) const STOP: u32 = 1;
     /// The seat says since when each item runs.
     pub(in crate::pool) const TIMED: u32 = 2;
-    /// Results that are an `Err` are counted.
+    /// Failed items are counted, and the batch ends after some.
     pub(in crate::pool) const JUDGED: u32 = 4;
 }
 
