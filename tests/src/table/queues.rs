@@ -481,15 +481,30 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
-        name: "pipe: drop the last sender, the receiver sleeps",
-        covers: &["core::wake", "core::take"],
+        name: "pipe: drop the last sender",
+        covers: &["core::wake"],
         mutants: &[],
         scene: |stage| {
             let (tx, rx) = queue::pipe::<Bytes>(stage.other, stage.victim).unwrap();
-            let (rx, last, tx) = (leak(rx.open(stage.other)), leak(rx.open(stage.last)), once(tx));
-            scene(move || drop(tx()))
-                .sleeper(move || assert!(ended(rx.recv())), || true)
-                .view(move || format!("{}", ended(last.try_recv())))
+            let (last, tx) = (leak(rx.open(stage.last)), once(tx));
+            scene(move || drop(tx())).rival(move || rx.try_recv().map(drop)).view(move || match last.try_recv() {
+                Err(error) if error.kind() == ErrorKind::Closed => "the end".to_owned(),
+                other => panic!("a dead sender is there: {other:?}"),
+            })
+        },
+    },
+    // What the sender has woken before it forgot the pipe is not for its audit to wake again.
+    Row {
+        name: "pipe: receive, nothing there until the last sender is dropped",
+        covers: &["core::wake", "core::take"],
+        mutants: &[],
+        scene: |stage| {
+            let (tx, rx) = queue::pipe::<Bytes>(stage.victim, stage.other).unwrap();
+            let (last, tx) = (leak(rx.open(stage.last)), once(tx));
+            scene(move || assert!(ended(rx.recv()))).holder(tx).counts(Counts::Nothing).view(move || {
+                assert!(ended(last.try_recv()));
+                String::new()
+            })
         },
     },
 ];
