@@ -43,6 +43,8 @@ const READS: &[&str] = &[
     "block::resolve",
     "block::state",
     "granule::kind",
+    "journal::id",
+    "journal::word_at",
     "granule::from_raw",
     "granule::oldest_warm",
     "granule::out_of_memory",
@@ -220,6 +222,8 @@ const STEPS: &[(&str, &str)] = &[
     ("permits::pause", "permits::give_back"),
     ("thread::thread_at_hand", "thread::thread"),
     ("audit::settle", "audit::audit"),
+    ("journal::give", "journal::given"),
+    ("thread::building_of", "audit::audit"),
     ("block::free", "block::drop"),
     ("block::let_go", "block::drop"),
     ("block::recycle", "block::drop"),
@@ -305,7 +309,7 @@ fn every_operation_has_a_row() {
 
 #[test]
 fn what_rows_and_lists_name_is_there() {
-    let all: BTreeSet<String> = [FOLDERS, &["pool", "pool/layout"]]
+    let all: BTreeSet<String> = [FOLDERS, &["pool", "pool/layout", "shared", "shared/dict", "shared/list", "shared/array"]]
         .concat()
         .iter()
         .flat_map(|folder| files(folder))
