@@ -309,12 +309,13 @@ fn every_operation_has_a_row() {
 
 #[test]
 fn what_rows_and_lists_name_is_there() {
-    let all: BTreeSet<String> = [FOLDERS, &["pool", "pool/layout", "shared", "shared/dict", "shared/list", "shared/array"]]
-        .concat()
-        .iter()
-        .flat_map(|folder| files(folder))
-        .flat_map(|file| functions(&file, false))
-        .collect();
+    let all: BTreeSet<String> =
+        [FOLDERS, &["pool", "pool/layout", "shared", "shared/dict", "shared/list", "shared/array"]]
+            .concat()
+            .iter()
+            .flat_map(|folder| files(folder))
+            .flat_map(|file| functions(&file, false))
+            .collect();
     let rows = table::rows();
     let named = rows.iter().flat_map(|row| row.covers).chain(STEPS.iter().flat_map(|(step, of)| [step, of]));
     let listed = [READS, PRIVATE, ONE_STEP, ENTRY, SHOWN].concat();
