@@ -403,7 +403,7 @@ pub(super) const ROWS: &[Row] = &[
         scene: |stage| {
             let [mine, theirs, it] = semaphore(stage, 2);
             let [permit, other] = [once(mine.acquire().unwrap()), once(theirs.acquire().unwrap())];
-            scene(move || drop(permit())).rival(move || drop(other())).view(move || all_permits(it, 2))
+            scene(move || drop(permit())).rival(move || drop(other())).view(move || permits(it))
         },
     },
     Row {
