@@ -18,7 +18,7 @@ fn main() -> offspring::Result<()> {
         child.join()??;
     }
     list.sort()?;
-    println!("dict: {} entries, each its own pid: {}", dict.len()?, dict.to_map()?.iter().all(|(key, pid)| key == pid));
+    println!("dict: {} entries, each its own pid: {}", dict.len(), dict.to_map()?.iter().all(|(key, pid)| key == pid));
     println!("list: {:?}", list.to_vec()?);
     Ok(())
 }

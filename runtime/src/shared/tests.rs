@@ -30,7 +30,7 @@ fn small_values_are_atomic_and_integers_have_the_methods_of_atomics() {
     let sum = Value::in_arena(arena, &0u64).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| (0..20_000).for_each(|_| drop(sum.fetch_add(1).unwrap())));
+            scope.spawn(|| (0..20_000).for_each(|_| assert!(sum.fetch_add(1).unwrap() < 80_000)));
         }
     });
     assert_eq!(sum.get().unwrap(), 80_000);
@@ -109,9 +109,9 @@ fn names_know_the_types_of_their_values() {
     names.sort();
     assert_eq!(names, ["n", "text"]);
     assert!(space.contains("text").unwrap() && space.remove("text").unwrap() && !space.remove("text").unwrap());
-    assert_eq!((space.len().unwrap(), space.is_empty().unwrap()), (1, false));
+    assert_eq!((space.len(), space.is_empty()), (1, false));
     space.clear().unwrap();
-    assert!(space.is_empty().unwrap());
+    assert!(space.is_empty());
     drop(space);
     assert_eq!(blocks(arena), 0);
 }

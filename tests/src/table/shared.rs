@@ -54,7 +54,7 @@ fn dict_seen(dict: &'static Bytes) -> impl Fn() -> String + 'static {
     move || {
         let mut pairs: Vec<_> = dict.iter().map(|pair| pair.unwrap()).collect();
         pairs.sort();
-        assert_eq!(dict.len().unwrap(), pairs.len());
+        assert_eq!(dict.len(), pairs.len());
         for (key, value) in &pairs {
             assert_eq!(dict.get(key).unwrap().as_ref(), Some(value));
         }
@@ -99,7 +99,7 @@ fn items(stage: &Stage, count: usize) -> [&'static Items; 3] {
 fn list_seen(list: &'static Items) -> impl Fn() -> String + 'static {
     move || {
         let items = list.to_vec().unwrap();
-        assert_eq!(list.len().unwrap(), items.len());
+        assert_eq!(list.len(), items.len());
         for (at, item) in items.iter().enumerate() {
             assert_eq!(list.get(at).unwrap(), *item);
         }

@@ -98,7 +98,7 @@ impl<T: Message> List<T> {
     ///
     /// ```
     /// let list = offspring::shared::List::from_items(["a", "b"].map(String::from))?;
-    /// assert_eq!(list.len()?, 2);
+    /// assert_eq!(list.len(), 2);
     /// # Ok::<(), offspring::Error>(())
     /// ```
     pub fn from_items(items: impl IntoIterator<Item = T>) -> Result<Self> {
@@ -177,7 +177,7 @@ impl<T: Message> List<T> {
     /// The last item, if there is one.
     pub fn last(&self) -> Result<Option<T>> {
         loop {
-            let Some(index) = self.len()?.checked_sub(1) else { return Ok(None) };
+            let Some(index) = self.len().checked_sub(1) else { return Ok(None) };
             match self.get(index) {
                 Err(SharedError::OutOfRange { .. }) => {}
                 item => return item.map(Some),
@@ -278,15 +278,15 @@ impl<T: Message> List<T> {
         .map(|done| done.is_some())
     }
 
-    /// How many items there are.
+    /// How many items there are. 0 in a `fork()` of a process of the program.
     #[doc(alias = "__len__")]
-    pub fn len(&self) -> Result<usize> {
-        Ok(self.spine()?.len())
+    pub fn len(&self) -> usize {
+        self.spine().map_or(0, |spine| spine.len())
     }
 
     /// Are there no items?
-    pub fn is_empty(&self) -> Result<bool> {
-        Ok(self.len()? == 0)
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Removes all items.
@@ -447,7 +447,11 @@ impl<T: Message> List<T> {
 
     /// Sorts as `compare` says; see [`List::sort`].
     pub fn sort_by(&self, mut compare: impl FnMut(&T, &T) -> Ordering) -> Result<()> {
-        self.edit(|items| Some(items.sort_by(|(_, one), (_, two)| compare(one, two)))).map(drop)
+        self.edit(|items| {
+            items.sort_by(|(_, one), (_, two)| compare(one, two));
+            Some(())
+        })
+        .map(drop)
     }
 
     /// Turns the order round.

@@ -93,7 +93,7 @@ fn it_does_what_a_vector_does() {
                     vec.push(item);
                 }
             }
-            assert_eq!(list.len().unwrap(), vec.len());
+            assert_eq!(list.len(), vec.len());
             if step % 500 == 0 {
                 assert_eq!(list.to_vec().unwrap(), vec);
                 assert_eq!(list.iter().map(Result::unwrap).collect::<Vec<_>>(), vec);
@@ -154,7 +154,7 @@ fn threads_lose_no_item_and_see_whole_ones() {
                 let mut random = Random(thread);
                 for n in 0..3_000u64 {
                     list.push(&vec![thread << 32 | n; random.next(100) + 1]).unwrap();
-                    let len = list.len().unwrap();
+                    let len = list.len();
                     let item = list.get(random.next(len)).unwrap();
                     assert!(item.windows(2).all(|pair| pair[0] == pair[1]), "torn");
                     if n % 500 == 0 {
