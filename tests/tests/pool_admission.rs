@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use offspring::{ErrorKind, Pool, task};
-use offspring_tests::{kill, leaks, watchdog};
+use offspring_tests::{kill, watchdog};
 
 /// A file that tasks write lines to.
 struct Log(PathBuf);
@@ -69,23 +69,20 @@ fn items(log: &Log, name: &str, millis: u64, count: usize) -> Vec<(String, Strin
 fn no_more_tasks_run_than_there_are_tokens_and_others_are_not_held_up() {
     let _watch = watchdog(Duration::from_secs(120));
     let log = Log::new("tokens");
-    leaks::check(
-        || drop(Pool::builder().workers(4).build().unwrap().map(square, 0..4u64).unwrap()),
-        || {
-            let pool = Pool::builder().workers(4).resource("gpu", 2).resource("net", 1).build().unwrap();
-            let gpu: Vec<_> = items(&log, "gpu", 30, 10)
-                .into_iter()
-                .map(|item| pool.batch().needs("gpu", 1).submit(run, item).unwrap())
-                .collect();
-            let begun = Instant::now();
-            // Goes through the other two workers.
-            assert_eq!(pool.batch().chunk_size(1).map(run, items(&log, "plain", 5, 8)).unwrap().len(), 8);
-            assert!(begun.elapsed() < Duration::from_millis(2000), "{:?}", begun.elapsed());
-            let both = pool.batch().needs("gpu", 2).needs("net", 1).chunk_size(1).map(run, items(&log, "both", 5, 3));
-            assert_eq!(both.unwrap(), [5; 3]);
-            gpu.into_iter().for_each(|handle| assert_eq!(handle.get().unwrap(), 30));
-        },
-    );
+    {
+        let pool = Pool::builder().workers(4).resource("gpu", 2).resource("net", 1).build().unwrap();
+        let gpu: Vec<_> = items(&log, "gpu", 30, 10)
+            .into_iter()
+            .map(|item| pool.batch().needs("gpu", 1).submit(run, item).unwrap())
+            .collect();
+        let begun = Instant::now();
+        // Goes through the other two workers.
+        assert_eq!(pool.batch().chunk_size(1).map(run, items(&log, "plain", 5, 8)).unwrap().len(), 8);
+        assert!(begun.elapsed() < Duration::from_millis(2000), "{:?}", begun.elapsed());
+        let both = pool.batch().needs("gpu", 2).needs("net", 1).chunk_size(1).map(run, items(&log, "both", 5, 3));
+        assert_eq!(both.unwrap(), [5; 3]);
+        gpu.into_iter().for_each(|handle| assert_eq!(handle.get().unwrap(), 30));
+    }
     assert_eq!(log.most("gpu"), 2);
     assert_eq!(log.most("both"), 1);
     // Two tokens are all: those that take both run alone among those that take any.

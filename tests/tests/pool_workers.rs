@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use offspring::{ErrorKind, Failure, Pool, Signal, TaskError, WorkerStatus, process, task};
-use offspring_tests::{leaks, watchdog};
+use offspring_tests::watchdog;
 
 static SET: AtomicU64 = AtomicU64::new(0);
 
@@ -122,24 +122,21 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 #[test]
 fn an_initializer_runs_first_in_each_worker_and_a_finalizer_last() {
     let _watch = watchdog(Duration::from_secs(60));
-    leaks::check(
-        || drop(Pool::builder().workers(3).build().unwrap().map(pid, 0..3u64).unwrap()),
-        || {
-            let pool = Pool::builder().workers(3).initializer(set, 1000).finalizer(total_with_pid, ()).build().unwrap();
-            assert_eq!(pool.call(get, ()).unwrap(), 1000);
-            let sum: u64 = pool.map(add, 0..10_000u64).unwrap().into_iter().sum();
-            let workers = pool.stats().started;
-            pool.close();
-            pool.join().unwrap();
-            let totals = pool.finalizer_results(total_with_pid).unwrap();
-            let totals: Vec<(u64, u32)> = totals.into_iter().collect::<Result<_, _>>().unwrap();
-            assert_eq!(totals.len() as u64, workers);
-            assert_eq!(totals.iter().map(|(total, _)| total).sum::<u64>(), sum + 1000 * workers);
-            assert_eq!(totals.iter().map(|(_, pid)| pid).collect::<BTreeSet<_>>().len(), totals.len());
-            assert_eq!(pool.finalizer_results(total_with_pid).unwrap().len(), 0);
-            assert_eq!(pool.finalizer_results(get).unwrap_err().kind(), ErrorKind::InvalidInput);
-        },
-    );
+    {
+        let pool = Pool::builder().workers(3).initializer(set, 1000).finalizer(total_with_pid, ()).build().unwrap();
+        assert_eq!(pool.call(get, ()).unwrap(), 1000);
+        let sum: u64 = pool.map(add, 0..10_000u64).unwrap().into_iter().sum();
+        let workers = pool.stats().started;
+        pool.close();
+        pool.join().unwrap();
+        let totals = pool.finalizer_results(total_with_pid).unwrap();
+        let totals: Vec<(u64, u32)> = totals.into_iter().collect::<Result<_, _>>().unwrap();
+        assert_eq!(totals.len() as u64, workers);
+        assert_eq!(totals.iter().map(|(total, _)| total).sum::<u64>(), sum + 1000 * workers);
+        assert_eq!(totals.iter().map(|(_, pid)| pid).collect::<BTreeSet<_>>().len(), totals.len());
+        assert_eq!(pool.finalizer_results(total_with_pid).unwrap().len(), 0);
+        assert_eq!(pool.finalizer_results(get).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
 }
 
 #[test]
@@ -356,23 +353,20 @@ fn a_pool_is_resized_while_it_runs() {
 #[test]
 fn resizing_all_the_time_loses_nothing() {
     let _watch = watchdog(Duration::from_secs(120));
-    leaks::check(
-        || drop(Pool::builder().workers(3).build().unwrap().map(pid, 0..3u64).unwrap()),
-        || {
-            let pool = Pool::builder().workers(2).build().unwrap();
-            std::thread::scope(|scope| {
-                let resizing = scope.spawn(|| {
-                    for round in 0..60 {
-                        pool.resize([1, 5, 2, 3][round % 4]).unwrap();
-                        std::thread::sleep(Duration::from_millis(10));
-                    }
-                });
-                while !resizing.is_finished() {
-                    assert_eq!(pool.batch().chunk_size(3).map(add, 0..200u64).unwrap(), (0..200).collect::<Vec<_>>());
+    {
+        let pool = Pool::builder().workers(2).build().unwrap();
+        std::thread::scope(|scope| {
+            let resizing = scope.spawn(|| {
+                for round in 0..60 {
+                    pool.resize([1, 5, 2, 3][round % 4]).unwrap();
+                    std::thread::sleep(Duration::from_millis(10));
                 }
             });
-        },
-    );
+            while !resizing.is_finished() {
+                assert_eq!(pool.batch().chunk_size(3).map(add, 0..200u64).unwrap(), (0..200).collect::<Vec<_>>());
+            }
+        });
+    }
 }
 
 #[test]
@@ -398,20 +392,17 @@ fn a_pool_tells_what_its_workers_do() {
 #[test]
 fn many_workers_replaced_under_memory_of_their_finalizers_leave_nothing() {
     let _watch = watchdog(Duration::from_secs(120));
-    leaks::check(
-        || drop(Pool::builder().workers(2).stderr_tail(true).build().unwrap().map(pid, 0..3u64).unwrap()),
-        || {
-            let pool = Pool::builder()
-                .workers(2)
-                .max_tasks_per_worker(1)
-                .stderr_tail(true)
-                .initializer(set, 1)
-                .finalizer(get, ())
-                .build()
-                .unwrap();
-            assert_eq!(pool.map(add, 0..40u64).unwrap(), (0..40).collect::<Vec<_>>());
-        },
-    );
+    {
+        let pool = Pool::builder()
+            .workers(2)
+            .max_tasks_per_worker(1)
+            .stderr_tail(true)
+            .initializer(set, 1)
+            .finalizer(get, ())
+            .build()
+            .unwrap();
+        assert_eq!(pool.map(add, 0..40u64).unwrap(), (0..40).collect::<Vec<_>>());
+    }
 }
 
 #[test]
