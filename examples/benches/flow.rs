@@ -18,7 +18,7 @@ fn twist(x: u64) -> u64 {
 
 #[task]
 fn is_wanted(x: &u64) -> bool {
-    x % 8 != 0
+    !x.is_multiple_of(8)
 }
 
 #[task]
