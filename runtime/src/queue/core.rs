@@ -134,30 +134,49 @@ impl Until {
 
 /// Tries until there is an outcome: `attempt` gives it, or `None` while there is none; `ready` guesses whether there may be
 /// one. `None` when the time is up.
+#[inline(always)]
 fn wait_for<T>(
     bell: &Bell,
     until: Until,
     ready: impl Fn() -> bool,
     mut attempt: impl FnMut() -> Result<Option<T>, QueueError>,
 ) -> Result<Option<T>, QueueError> {
-    // Who fails may have been woken for what somebody else can have.
-    let mut attempt = || attempt().inspect_err(|_| bell.ring());
+    match attempt() {
+        Ok(None) if !matches!(until, Until::Now) => wait_longer(bell, until, ready, attempt),
+        Err(error) => Err(failed(bell, error)),
+        outcome => outcome,
+    }
+}
+
+/// Who fails may have been woken for what somebody else can have.
+#[cold]
+fn failed(bell: &Bell, error: QueueError) -> QueueError {
+    bell.ring();
+    error
+}
+
+/// What follows a first attempt in vain: kept apart, so that an operation which need not wait is short.
+#[cold]
+#[inline(never)]
+fn wait_longer<T>(
+    bell: &Bell,
+    until: Until,
+    ready: impl Fn() -> bool,
+    mut attempt: impl FnMut() -> Result<Option<T>, QueueError>,
+) -> Result<Option<T>, QueueError> {
+    let mut attempt = || attempt().map_err(|error| failed(bell, error));
     loop {
+        if !wait::spin_until(&ready) {
+            let seen = bell.arm();
+            if let Some(outcome) = attempt()? {
+                return Ok(Some(outcome));
+            }
+            if !bell.sleep(seen, until.deadline()) {
+                return attempt();
+            }
+        }
         if let Some(outcome) = attempt()? {
             return Ok(Some(outcome));
-        }
-        if matches!(until, Until::Now) {
-            return Ok(None);
-        }
-        if wait::spin_until(&ready) {
-            continue;
-        }
-        let seen = bell.arm();
-        if let Some(outcome) = attempt()? {
-            return Ok(Some(outcome));
-        }
-        if !bell.sleep(seen, until.deadline()) {
-            return attempt();
         }
     }
 }
@@ -273,7 +292,7 @@ impl Core {
         // Who waits for room lets some of it gather, for as long as it spins.
         let put = wait_for(space, until, || ring.has_room(1), attempt)?;
         self.tell_takers(&ring);
-        put.ok_or(late(until, QueueError::Full))
+        put.ok_or_else(|| late(until, QueueError::Full))
     }
 
     /// Waits until there may be room, before a large message is written in vain.
@@ -289,7 +308,7 @@ impl Core {
             Ok(ring.has_room(0).then_some(()))
         };
         let room = wait_for(&ring.shared.calm.space, until, || ring.has_room(0), attempt)?;
-        room.ok_or(late(until, QueueError::Full))
+        room.ok_or_else(|| late(until, QueueError::Full))
     }
 
     /// Takes the oldest item.
@@ -307,7 +326,7 @@ impl Core {
         if item.is_some() {
             self.tell_putters(&ring);
         }
-        item.ok_or(late(until, QueueError::Empty))
+        item.ok_or_else(|| late(until, QueueError::Empty))
     }
 
     /// Takes the oldest item as a job.
@@ -329,7 +348,7 @@ impl Core {
         if ticket.is_some() {
             self.tell_putters(&ring);
         }
-        ticket.ok_or(late(until, QueueError::Empty))
+        ticket.ok_or_else(|| late(until, QueueError::Empty))
     }
 
     /// Ends a job.
@@ -435,15 +454,10 @@ fn init(shared: &Shared, capacity: u32, joinable: bool, most_tries: u32) {
     shared.calm.flags.store(if joinable { JOINABLE } else { 0 }, Ordering::Relaxed);
 }
 
-#[cold]
-fn late_error(until: Until, now: QueueError) -> QueueError {
-    if matches!(until, Until::Now) { now } else { QueueError::Timeout }
-}
-
 /// What is said when there was no outcome.
-#[inline]
+#[cold]
 fn late(until: Until, now: QueueError) -> QueueError {
-    late_error(until, now)
+    if matches!(until, Until::Now) { now } else { QueueError::Timeout }
 }
 
 const _: () = assert!(size_of::<shared::Shared>() <= 640);

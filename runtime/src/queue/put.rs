@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::mutants;
 use super::records::{HEADER, Head, LINK_BYTES, What};
-use super::ring::{OP_BLOCK, OP_LINK, PutSide, Ring, SEGMENT};
+use super::ring::{OP_BLOCK, OP_LINK, Place, PutSide, Ring, SEGMENT};
 use super::shared::CLOSED;
 use crate::arena::{ArenaError, Block, mutant, step};
 
@@ -32,6 +32,11 @@ impl From<ArenaError> for NotPut {
     fn from(error: ArenaError) -> NotPut {
         NotPut::Arena(error)
     }
+}
+
+#[cold]
+fn broken() -> NotPut {
+    NotPut::Arena(ArenaError::Foreign { what: "a queue's segment" })
 }
 
 impl Ring<'_> {
@@ -80,7 +85,6 @@ impl PutSide<'_> {
 
     #[inline]
     pub(super) fn put(&self, parcel: &mut Parcel<'_>) -> Result<(), NotPut> {
-        let broken = || NotPut::Arena(ArenaError::Foreign { what: "a queue's segment" });
         let mut place = self.place().ok_or_else(broken)?;
         self.check_room(place.head.number)?;
         let bytes = match parcel {
@@ -92,50 +96,58 @@ impl PutSide<'_> {
             self.link(place.head.number)?;
             place = self.place().ok_or_else(broken)?;
         }
-        let number = place.head.number;
-        match std::mem::replace(parcel, Parcel::Gone) {
-            Parcel::Inline(payload) => {
-                let head = Head { number, what: What::Inline, bytes: payload.len() as u32 };
-                let next = place.at + head.len();
-                let (Some(to), Some(header), Some(behind)) = (
-                    place.segment.bytes(place.at + HEADER, bytes),
-                    place.segment.word(place.at),
-                    place.segment.word(next),
-                ) else {
-                    return Err(broken());
-                };
-                if mutant(mutants::HEADER_FIRST) {
-                    header.store(head.raw(), Ordering::Release);
-                    step();
-                }
-                if mutant(mutants::PASSED_FIRST) {
-                    self.side.at.store(next, Ordering::Release);
-                    step();
-                }
-                // SAFETY: `to` has that many bytes, which nobody reads before the header says that there is an item, and nobody
-                // else writes: the lock is held.
-                unsafe { std::ptr::copy_nonoverlapping(payload.as_ptr(), to, payload.len()) };
-                behind.store(Head::free(number.wrapping_add(1)).raw(), Ordering::Relaxed);
-                step();
-                header.store(head.raw(), Ordering::Release);
-                step();
-                self.side.at.store(next, Ordering::Release);
-                self.side.count.store(number.wrapping_add(1), Ordering::Release);
-            }
-            Parcel::Block(block) => {
-                let (hold, id) = block.into_parts();
-                let redo = &self.side.redo;
-                let head = Head { number, what: What::Block, bytes: 8 };
-                redo.note_block(id, self.ring.arena.me(), hold);
-                redo.segment.store(self.side.segment.load(Ordering::Relaxed), Ordering::Relaxed);
-                redo.place.store(place.at, Ordering::Relaxed);
-                redo.word.store(head.raw(), Ordering::Relaxed);
-                self.commit(OP_BLOCK);
-                self.ring.arena.put_hold(hold);
-            }
+        match parcel {
+            Parcel::Inline(payload) => self.put_inline(&place, payload)?,
+            Parcel::Block(_) => self.put_block(&place, std::mem::replace(parcel, Parcel::Gone)),
             Parcel::Gone => {}
         }
+        *parcel = Parcel::Gone;
         Ok(())
+    }
+
+    #[inline]
+    fn put_inline(&self, place: &Place, payload: &[u8]) -> Result<(), NotPut> {
+        let number = place.head.number;
+        let head = Head { number, what: What::Inline, bytes: payload.len() as u32 };
+        let next = place.at + head.len();
+        let (Some(to), Some(header), Some(behind)) = (
+            place.segment.bytes(place.at + HEADER, payload.len() as u64),
+            place.segment.word(place.at),
+            place.segment.word(next),
+        ) else {
+            return Err(broken());
+        };
+        if mutant(mutants::HEADER_FIRST) {
+            header.store(head.raw(), Ordering::Release);
+            step();
+        }
+        if mutant(mutants::PASSED_FIRST) {
+            self.side.at.store(next, Ordering::Release);
+            step();
+        }
+        // SAFETY: `to` has that many bytes, which nobody reads before the header says that there is an item, and nobody
+        // else writes: the lock is held.
+        unsafe { std::ptr::copy_nonoverlapping(payload.as_ptr(), to, payload.len()) };
+        behind.store(Head::free(number.wrapping_add(1)).raw(), Ordering::Relaxed);
+        step();
+        header.store(head.raw(), Ordering::Release);
+        step();
+        self.side.at.store(next, Ordering::Release);
+        self.side.count.store(number.wrapping_add(1), Ordering::Release);
+        Ok(())
+    }
+
+    fn put_block(&self, place: &Place, parcel: Parcel<'_>) {
+        let Parcel::Block(block) = parcel else { return };
+        let (hold, id) = block.into_parts();
+        let redo = &self.side.redo;
+        let head = Head { number: place.head.number, what: What::Block, bytes: 8 };
+        redo.note_block(id, self.ring.arena.me(), hold);
+        redo.segment.store(self.side.segment.load(Ordering::Relaxed), Ordering::Relaxed);
+        redo.place.store(place.at, Ordering::Relaxed);
+        redo.word.store(head.raw(), Ordering::Relaxed);
+        self.commit(OP_BLOCK);
+        self.ring.arena.put_hold(hold);
     }
 
     /// Makes a new segment the newest one. The item to come has this number.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::mutants;
 use super::records::{HEADER, Head, LINK_BYTES, RESERVE, Segment, What};
 use super::shared::{CLOSED, Get, JOINABLE, Put, Redo, Shared};
-use crate::arena::{Arena, ArenaError, BlockId, Owner, Pos, mutant, step};
+use crate::arena::{Arena, ArenaError, BlockId, Owner, Pos, ThreadId, mutant, step};
 use crate::sync::owner_lock::Got;
 
 /// Bytes of a segment that is not the first.
@@ -89,8 +89,17 @@ impl<'a> Ring<'a> {
         }
     }
 
+    #[inline(always)]
+    fn me(&self) -> Result<ThreadId, ArenaError> {
+        match self.arena.thread_at_hand() {
+            Some(me) => Ok(me),
+            None => Ok(self.arena.thread()?.id),
+        }
+    }
+
+    #[inline]
     pub(super) fn lock_put(&self) -> Result<PutSide<'a>, ArenaError> {
-        let me = self.arena.thread()?.id;
+        let me = self.me()?;
         let got = self.shared.put.lock.lock(me, |holder| self.arena.is_dead_thread(holder));
         let side = PutSide { ring: *self, side: &self.shared.put };
         if let Got::FromDead(_) = got {
@@ -99,8 +108,9 @@ impl<'a> Ring<'a> {
         Ok(side)
     }
 
+    #[inline]
     pub(super) fn lock_get(&self) -> Result<GetSide<'a>, ArenaError> {
-        let me = self.arena.thread()?.id;
+        let me = self.me()?;
         let got = self.shared.get.lock.lock(me, |holder| self.arena.is_dead_thread(holder));
         let side = GetSide { ring: *self, side: &self.shared.get };
         if let Got::FromDead(_) = got {
@@ -231,6 +241,7 @@ impl PutSide<'_> {
     }
 
     /// Finishes what a dead holder of the lock had committed.
+    #[cold]
     fn carry_forward(&self) {
         let op = self.side.op.load(Ordering::Acquire);
         if op != 0 {
@@ -289,6 +300,7 @@ impl GetSide<'_> {
     }
 
     /// Undoes, or finishes, what a dead holder of the lock had begun.
+    #[cold]
     fn recover(&self) {
         let (side, redo) = (self.side, &self.side.redo);
         match side.op.load(Ordering::Acquire) {

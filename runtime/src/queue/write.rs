@@ -118,6 +118,10 @@ impl Writer {
         // nobody else's. The slot is the start of the newest block, where room was left for the root, or, if there is no
         // block, of the desk: aligned to 64, more than any archived form asks for, and in one mapping with the data.
         let end = unsafe { self.encoder.put_at(value, room, || blocks.newest().unwrap_or(desk))? };
+        if !whole && blocks.blocks.borrow().is_empty() && blocks.pins.borrow().is_empty() {
+            let len = (end as usize).wrapping_sub(desk as usize).min(INLINE_MOST);
+            return Ok(Parcel::Inline(&self.desk.0[..len]));
+        }
         let mut newest = blocks.blocks.borrow_mut().pop();
         blocks.blocks.borrow_mut().clear();
         let len = if newest.is_some() { 0 } else { (end as usize).wrapping_sub(desk as usize).min(INLINE_MOST) };
