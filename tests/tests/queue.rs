@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use offspring::{Archived, ErrorKind, JoinableQueue, Queue, message, spawn, task, wait_any};
+use offspring::{Archived, ErrorKind, JoinableQueue, Queue, message, spawn, task, testing, wait_any};
 use offspring_tests::watchdog;
 
 #[message]
@@ -73,6 +73,18 @@ fn a_queue_in_an_unread_message_lives_as_long_as_the_message() {
     outer.put(&inner).unwrap();
     drop(inner);
     assert_eq!(outer.get().unwrap().get().unwrap(), 7);
+}
+
+#[test]
+fn a_handle_of_another_family_is_refused_and_nothing_is_put() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let other = testing::Arena::create(testing::Arena::LEN_MIN, 64 << 20).unwrap();
+    let foreign: Queue<u64> = testing::queue::queue(other, 4).unwrap();
+    let queue: Queue<Queue<u64>> = Queue::unbounded().unwrap();
+    let error = queue.put(&foreign).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotSendable);
+    assert!(error.to_string().contains("another family"), "{error}");
+    assert!(queue.is_empty());
 }
 
 #[test]

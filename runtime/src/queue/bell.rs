@@ -11,12 +11,12 @@
 //! One ring wakes one sleeper. Who is killed between its change and its ring, and who is killed between being woken and
 //! taking what there is, leaves others asleep: the audit of a dead process rings all bells of its queues for everybody.
 
-use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Instant;
 
 use super::mutants;
 use crate::arena::mutant;
-use crate::sys::futex;
+// All that a bell is made of comes from there, so that `tests/loom` can compile this file with loom's atomics.
+use crate::sync::prim::{self, AtomicU32, Ordering, Wait, full_fence, spin_until};
 
 /// Somebody may sleep.
 const ARMED: u32 = 1;
@@ -31,13 +31,41 @@ impl Bell {
     /// Announces a sleep. What the caller looks at next was changed before a ring, or the sleep will end at once.
     pub(crate) fn arm(&self) -> u32 {
         let seen = self.0.fetch_or(ARMED, Ordering::SeqCst) | ARMED;
-        fence(Ordering::SeqCst);
+        full_fence();
         seen
     }
 
     /// Sleeps until somebody has rung since `seen` was armed. `false` if the deadline came first.
     pub(crate) fn sleep(&self, seen: u32, deadline: Option<Instant>) -> bool {
-        futex::wait(&self.0, seen, deadline) != futex::Wait::TimedOut
+        prim::wait(&self.0, seen, deadline) != Wait::TimedOut
+    }
+
+    /// Tries, after a first attempt in vain, until there is an outcome: `attempt` gives it, or `None` while there is none;
+    /// `ready` guesses whether there may be one. `None` when the time is up.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn wait<T, E>(
+        &self,
+        deadline: Option<Instant>,
+        ready: impl Fn() -> bool,
+        mut attempt: impl FnMut() -> Result<Option<T>, E>,
+    ) -> Result<Option<T>, E> {
+        // Who fails may have been woken for what somebody else can have.
+        let mut attempt = || attempt().inspect_err(|_| self.ring());
+        loop {
+            if !spin_until(&ready) {
+                let seen = self.arm();
+                if let Some(outcome) = attempt()? {
+                    return Ok(Some(outcome));
+                }
+                if !self.sleep(seen, deadline) {
+                    return attempt();
+                }
+            }
+            if let Some(outcome) = attempt()? {
+                return Ok(Some(outcome));
+            }
+        }
     }
 
     /// Whether somebody may sleep. A full barrier stands between the caller's change and this.
@@ -57,18 +85,18 @@ impl Bell {
     #[cold]
     fn wake_one(&self) {
         let now = self.0.fetch_add(ONE, Ordering::SeqCst).wrapping_add(ONE);
-        if futex::wake(&self.0, 1) == 0
+        if prim::wake(&self.0, 1) == 0
             && now & ARMED != 0
             && self.0.compare_exchange(now, now.wrapping_add(ONE) & !ARMED, Ordering::SeqCst, Ordering::Relaxed).is_ok()
         {
             // Whoever fell asleep in between, when the word was still `now`.
-            futex::wake_all(&self.0);
+            prim::wake_all(&self.0);
         }
     }
 
     /// Wakes all sleepers, and those who are about to sleep.
     pub(crate) fn ring_all(&self) {
         self.0.fetch_add(ONE, Ordering::SeqCst);
-        futex::wake_all(&self.0);
+        prim::wake_all(&self.0);
     }
 }

@@ -15,7 +15,6 @@ use super::{QueueError, mutants, shared};
 use crate::arena::{Arena, ArenaError, BlockId, Owner, mutant};
 use crate::object::{Doomed, Handle, Kind, Locked, Object, Role};
 use crate::sync::prim::full_fence;
-use crate::sync::wait;
 
 /// Bytes of the segment that a queue has in its own block. With the rest of it this fills a size class.
 const FIRST: usize = 2048;
@@ -141,43 +140,10 @@ fn wait_for<T>(
     ready: impl Fn() -> bool,
     mut attempt: impl FnMut() -> Result<Option<T>, QueueError>,
 ) -> Result<Option<T>, QueueError> {
+    // A failure here was not woken for anything: it passes no wake on.
     match attempt() {
-        Ok(None) if !matches!(until, Until::Now) => wait_longer(bell, until, ready, attempt),
-        Err(error) => Err(failed(bell, error)),
+        Ok(None) if !matches!(until, Until::Now) => bell.wait(until.deadline(), ready, attempt),
         outcome => outcome,
-    }
-}
-
-/// Who fails may have been woken for what somebody else can have.
-#[cold]
-fn failed(bell: &Bell, error: QueueError) -> QueueError {
-    bell.ring();
-    error
-}
-
-/// What follows a first attempt in vain: kept apart, so that an operation which need not wait is short.
-#[cold]
-#[inline(never)]
-fn wait_longer<T>(
-    bell: &Bell,
-    until: Until,
-    ready: impl Fn() -> bool,
-    mut attempt: impl FnMut() -> Result<Option<T>, QueueError>,
-) -> Result<Option<T>, QueueError> {
-    let mut attempt = || attempt().map_err(|error| failed(bell, error));
-    loop {
-        if !wait::spin_until(&ready) {
-            let seen = bell.arm();
-            if let Some(outcome) = attempt()? {
-                return Ok(Some(outcome));
-            }
-            if !bell.sleep(seen, until.deadline()) {
-                return attempt();
-            }
-        }
-        if let Some(outcome) = attempt()? {
-            return Ok(Some(outcome));
-        }
     }
 }
 

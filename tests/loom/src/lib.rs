@@ -1,12 +1,15 @@
-//! The kernels of `offspring`'s locks, compiled with loom's atomics, and models of them: loom runs each with every order of
+//! The kernels of `offspring`'s locks, and the bell of its queues, compiled with loom's atomics, and models of them: loom runs each with every order of
 //! steps that two or three threads can take, up to a number of preemptions.
 //!
 //! Deaths are played: a thread stops where it stands, and another does what the audit of a dead process does. That a
 //! process may die between any two instructions is the single-step killer's part.
 #![cfg(loom)]
 
+pub(crate) mod arena;
+pub(crate) mod queue;
 pub(crate) mod sync;
 
+mod bell;
 mod condition;
 mod event;
 mod mutex;

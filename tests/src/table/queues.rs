@@ -217,7 +217,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "queue: put, somebody sleeps",
-        covers: &["bell::ring", "bell::arm", "bell::sleep", "bell::is_armed"],
+        covers: &["bell::ring", "bell::wait", "bell::arm", "bell::sleep", "bell::is_armed"],
         mutants: &[],
         scene: |stage| {
             let [mine, theirs, it] = filled(stage, 0, 0, SHORT);
