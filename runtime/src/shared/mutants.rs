@@ -1,7 +1,5 @@
 //! Seeded mistakes of the shared structures; see `arena::mutants`. They exist in `testing` builds only.
 
-/// A reader trusts its copy without looking whether the block is still in its cell.
-pub(super) const NO_SECOND_LOOK: u32 = 501;
 /// The block that was replaced is taken in a change of its own.
 pub(super) const REPLACE_TAKES_LATE: u32 = 502;
 /// A page that is split gives its keys away before anybody can find the new page.
@@ -16,7 +14,6 @@ pub(super) const OLD_VALUE_LOST: u32 = 506;
 /// All of them, with the operation that shows each.
 #[cfg(feature = "testing")]
 pub(crate) const ALL: &[(u32, &str)] = &[
-    (NO_SECOND_LOOK, "dict get: no second look at the cell"),
     (REPLACE_TAKES_LATE, "dict insert: old block taken apart"),
     (SPLIT_IN_TWO, "dict split: in two changes"),
     (LENGTH_APART, "list push: length apart"),

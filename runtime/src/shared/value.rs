@@ -151,7 +151,7 @@ impl<T: Message> Value<T> {
                 _ => None,
             };
             let id = BlockId::from_raw(root.word.load(Ordering::Acquire)).ok_or(SharedError::Damaged)?;
-            let still = || mutant(mutants::NO_SECOND_LOOK) || root.word.load(Ordering::Acquire) == id.raw();
+            let still = || root.word.load(Ordering::Acquire) == id.raw();
             if buffer.copy(Shown::new(self.handle.arena(), id.pos()), still) {
                 drop(guard);
                 // SAFETY: a good copy of what was written as a `T`.

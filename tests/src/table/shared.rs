@@ -174,7 +174,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "dict: read a value, while its block is replaced and used again",
         covers: &["mod::get", "table::find", "image::copy"],
-        mutants: &[501],
+        mutants: &[],
         scene: |stage| {
             let [mine, theirs, it] = bytes(stage, 1);
             // What is freed here is what the next value is written to.
@@ -281,7 +281,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "value: read one, while its block is replaced and used again",
         covers: &["value::get", "image::copy"],
-        mutants: &[501],
+        mutants: &[],
         scene: |stage| {
             let [mine, theirs, it] = all(stage, shared::value(stage.last, &value(1, SHORT)).unwrap());
             mine.set(&value(1, SHORT)).unwrap();
@@ -355,7 +355,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "list: set an item, while somebody reads it",
         covers: &["mod::set", "mod::replace", "mod::update", "spine::set", "spine::read"],
-        mutants: &[10, 11, 501],
+        mutants: &[10, 11],
         scene: |stage| {
             let [mine, theirs, it] = items(stage, 2);
             mine.set(1, &value(1, SHORT)).unwrap();

@@ -195,7 +195,7 @@ impl<'a> Table<'a> {
         let of = page.epoch.load(Ordering::Acquire);
         let found = page.scan(hash, |cell, id, _, _| {
             let shown = Shown::new(self.arena, id.pos());
-            let still = || mutant(mutants::NO_SECOND_LOOK) || cell.load(Ordering::Acquire) == id.raw();
+            let still = || cell.load(Ordering::Acquire) == id.raw();
             let same = shown.head().is_some_and(|head| head.hash == hash && head.key_len == key.len() * 8)
                 && shown.has_key(key);
             let good = match buffer.as_deref_mut().filter(|_| same) {

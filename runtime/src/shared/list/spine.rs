@@ -211,11 +211,10 @@ impl<'a> Spine<'a> {
         let id = BlockId::from_raw(cell.load(Ordering::Acquire))?;
         // From the item up to the root: each is there as long as what is above it still names it.
         let still = || {
-            mutant(mutants::NO_SECOND_LOOK)
-                || cell.load(Ordering::Acquire) == id.raw()
-                    && chunk_word.load(Ordering::Acquire) == chunk_raw
-                    && first_word.load(Ordering::Acquire) == first
-                    && self.root.index.load(Ordering::Acquire) == index.id.raw()
+            cell.load(Ordering::Acquire) == id.raw()
+                && chunk_word.load(Ordering::Acquire) == chunk_raw
+                && first_word.load(Ordering::Acquire) == first
+                && self.root.index.load(Ordering::Acquire) == index.id.raw()
         };
         copy(Shown::new(self.arena, id.pos()), &still).then_some(id)
     }
