@@ -8,7 +8,7 @@ use super::drive::{Tree, partial};
 use super::keyed::{GroupByKey, ReduceByKey, Table};
 use super::program::Work;
 use super::stage::{FoldFn, LookFn, StageFn};
-use super::stream::{FlowStream, Parts};
+use super::stream::{Course, FlowStream, Parts};
 use super::terminal::{Collect, Count, Fold, MaxByKey, MinByKey, Reduce, Terminal};
 use super::{Flow, FlowError, Item, Run, unchanged};
 use crate::Executor;
@@ -295,11 +295,14 @@ where
         let Run { engine, items, options, names } = self.into_run(&[]);
         if is_empty {
             let values = unchanged::<I, S, C>(items, names.clone());
-            return FlowStream::new(Parts::Here(Box::new(values)), names);
+            return FlowStream::new(Parts::Here(Box::new(values)), names, true);
         }
-        let options = ProgramOptions { lazy: true, ..options };
-        let run = engine.run_program::<Work<S, C, Collect>, I>(items, options);
-        FlowStream::new(Parts::Run(Box::new(run)), names)
+        let ordered = !options.unordered;
+        let begin = move |ordered: bool| -> Course<'e, C::Out> {
+            let options = ProgramOptions { lazy: true, unordered: !ordered, ..options };
+            Box::new(engine.run_program::<Work<S, C, Collect>, I>(items, options))
+        };
+        FlowStream::new(Parts::Later(Box::new(begin)), names, ordered)
     }
 
     /// One value for each key of the pairs that come out: all values of a key become one by `task`, as by [`reduce`](Self::reduce).

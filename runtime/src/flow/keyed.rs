@@ -7,10 +7,11 @@ use std::marker::PhantomData;
 
 use super::stage::FoldFn;
 use super::terminal::Terminal;
-use crate::message::Message;
+use crate::message::{DecodeError, Decoder, Message};
 
-/// What a chunk should last whose result is a table: long enough that most of what it sees has a key that it knows.
-const TABLE_NANOS: u64 = 20_000_000;
+/// What a chunk should last whose result is a table: so long that most of what it sees has a key that it knows, as each key of a chunk costs
+/// about as much again when the tables are merged.
+const TABLE_NANOS: u64 = 500_000_000;
 /// Tables merged at once. Small: they are large.
 const TABLE_FAN: usize = 8;
 
@@ -61,6 +62,16 @@ where
     fn absorb(acc: &mut Self::Acc, partial: Vec<(K, V)>) {
         acc.reserve(partial.len().saturating_sub(acc.len()));
         partial.into_iter().for_each(|pair| <Self as Terminal<(K, V)>>::feed(acc, pair));
+    }
+
+    /// Pair by pair: a vector of all of them would be written and read for nothing.
+    fn absorb_archived(acc: &mut Self::Acc, partial: &<Vec<(K, V)> as Message>::Archived) -> Result<(), DecodeError> {
+        acc.reserve(partial.len().saturating_sub(acc.len()));
+        partial.iter().try_for_each(|pair| {
+            let pair = <(K, V)>::read(pair, &mut Decoder::new())?;
+            <Self as Terminal<(K, V)>>::feed(acc, pair);
+            Ok(())
+        })
     }
 }
 

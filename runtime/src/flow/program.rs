@@ -7,7 +7,6 @@
 //! item is in the result once, whole, or not at all.
 #![allow(unsafe_code)]
 
-use std::any::type_name;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -98,12 +97,16 @@ where
             // SAFETY: `item` is one of the run's items.
             let value = match S::read(&*inputs.add(item), &mut Decoder::new()) {
                 Ok(value) => value,
-                Err(error) => return cx.fail(0, &error.into()),
+                Err(error) => {
+                    cx.fail(0, &error.into());
+                    return true;
+                }
             };
             C::push(value, cx, &mut |value, cx: &mut Cx<'_>| {
                 cx.enter(last);
                 T::feed(acc, value);
             });
+            true
         });
     }
 }
@@ -117,21 +120,18 @@ unsafe fn merge<V: 'static, T: Terminal<V>>(run: &mut RunCtx<'_>) {
         run_chunk::<V, T>(run, 0, false, false, |item, acc, cx| {
             // SAFETY: `item` is one of the run's items: a box, whose contents may be what a chunk's worker left. The caller keeps that,
             // unchanged, until this run is over.
-            let partial = match partial_of::<T::Partial>(&*inputs.add(item)) {
-                Ok(partial) => partial,
-                Err(error) => return cx.fail(0, &error.into()),
-            };
+            let outcome: &<Outcome<T::Partial> as Message>::Archived = &*inputs.add(item);
             cx.enter(1);
-            T::absorb(acc, partial);
+            let absorbed = match outcome {
+                ArchivedResult::Ok(parts) => T::absorb_archived(acc, &parts.0),
+                ArchivedResult::Err(_) => Err(DecodeError::new("a chunk that failed has no partial result")),
+            };
+            if let Err(error) = absorbed {
+                cx.fail(1, &error.into());
+                return false;
+            }
+            true
         });
-    }
-}
-
-/// The partial result in what a chunk gave.
-fn partial_of<P: Message>(outcome: &<Outcome<P> as Message>::Archived) -> Result<P, DecodeError> {
-    match outcome {
-        ArchivedResult::Ok(parts) => P::read(&parts.0, &mut Decoder::new()),
-        ArchivedResult::Err(_) => Err(DecodeError::new(format!("a chunk that failed has no `{}`", type_name::<P>()))),
     }
 }
 
@@ -139,10 +139,13 @@ fn partial_of<P: Message>(outcome: &<Outcome<P> as Message>::Archived) -> Result
 enum Pass {
     Done,
     Stopped,
-    Panicked,
+    /// The item at hand left the accumulator half done.
+    Broken,
+    /// The item at hand ended its way, and the accumulator is whole.
+    Passed,
 }
 
-/// Runs `each` on the items of a chunk, and writes what the end makes of it.
+/// Runs `each` on the items of a chunk, and writes what the end makes of it. `each` says whether the accumulator is whole.
 ///
 /// # Safety
 /// As said at the fields of [`RunCtx`], for a program whose output is `Outcome<T::Partial>`.
@@ -152,14 +155,14 @@ unsafe fn run_chunk<V, T: Terminal<V>>(
     stages: u32,
     fans_out: bool,
     stateful: bool,
-    mut each: impl FnMut(usize, &mut T::Acc, &mut Cx<'_>),
+    mut each: impl FnMut(usize, &mut T::Acc, &mut Cx<'_>) -> bool,
 ) {
     let RunCtx { lo, hi, progress, attention, skips, caught, .. } = *run;
     let attend = &mut *run.attend;
     let mut cx = Cx { progress, word: 0, state: &mut *run.state, mishaps: Vec::new() };
     let mut acc = T::begin();
-    // Items that panicked; their mishaps stay when the chunk begins anew.
-    let mut panicked: Vec<usize> = Vec::new();
+    // Items that are not run again when the chunk begins anew; their mishaps stay.
+    let mut left_out: Vec<usize> = Vec::new();
     let mut from = lo;
     loop {
         let pass = catch(|| {
@@ -171,41 +174,44 @@ unsafe fn run_chunk<V, T: Terminal<V>>(
                         return Pass::Stopped;
                     }
                 }
-                if !skips.is_empty() && is_skipped(skips, item) || !panicked.is_empty() && panicked.contains(&item) {
+                if !skips.is_empty() && is_skipped(skips, item) || !left_out.is_empty() && left_out.contains(&item) {
                     continue;
                 }
                 cx.word = (item as u64) << 1 | 1;
                 progress.store(cx.word, Release);
-                each(item, &mut acc, &mut cx);
+                if !each(item, &mut acc, &mut cx) {
+                    return Pass::Broken;
+                }
             }
             Pass::Done
         });
         let pass = pass.unwrap_or_else(|record| {
             let at = (progress.load(Relaxed) >> STAGE_SHIFT) as u32;
-            let item = cx.item();
-            cx.mishaps.push(Mishap::fault(item, at, &TaskFault::Panicked(record)));
+            cx.mishaps.push(Mishap::fault(cx.item(), at, &TaskFault::Panicked(record)));
             caught();
-            panicked.push(item);
             if stateful {
                 cx.state.spoil();
             }
-            // What the item left in the accumulator: nothing before the end was reached, if it has but one value.
-            if at > stages || fans_out {
+            // Nothing of the item was in the accumulator before it reached the end, if it has but one value.
+            if at > stages || fans_out { Pass::Broken } else { Pass::Passed }
+        });
+        let item = cx.item();
+        match pass {
+            Pass::Done => break,
+            // Nothing of this chunk stands.
+            Pass::Stopped => return progress.store((lo as u64) << 1, Release),
+            Pass::Passed => {
+                left_out.push(item);
+                from = item + 1;
+            }
+            Pass::Broken => {
+                left_out.push(item);
                 let broken = std::mem::replace(&mut acc, T::begin());
                 // Its drop may panic as well.
                 let _ = catch(move || drop(broken));
-                cx.mishaps.retain(|mishap| panicked.contains(&(mishap.item as usize)));
+                cx.mishaps.retain(|mishap| left_out.contains(&(mishap.item as usize)));
                 from = lo;
-            } else {
-                from = item + 1;
             }
-            Pass::Panicked
-        });
-        match pass {
-            Pass::Done => break,
-            Pass::Panicked => {}
-            // Nothing of this chunk stands.
-            Pass::Stopped => return progress.store((lo as u64) << 1, Release),
         }
     }
     let mishaps = std::mem::take(&mut cx.mishaps);

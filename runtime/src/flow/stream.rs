@@ -10,9 +10,14 @@ use crate::executor::Part;
 use crate::message::Message;
 use crate::task::TaskError;
 
+/// The parts of a run.
+pub(super) type Course<'e, T> = Box<dyn Iterator<Item = Result<Part<Outcome<Vec<T>>>, TaskError>> + 'e>;
+
 /// What a stream reads: parts of a run, or values that need none.
 pub(super) enum Parts<'e, T> {
-    Run(Box<dyn Iterator<Item = Result<Part<Outcome<Vec<T>>>, TaskError>> + 'e>),
+    /// Not begun; given whether the order is to be kept.
+    Later(Box<dyn FnOnce(bool) -> Course<'e, T> + 'e>),
+    Run(Course<'e, T>),
     Here(Box<dyn Iterator<Item = T> + 'e>),
     Ended,
 }
@@ -31,6 +36,8 @@ pub struct FlowStream<'e, T> {
     quiet: bool,
     /// All errors do: another part of the flow follows.
     cut: bool,
+    /// Keep the order?
+    ordered: bool,
     ready: VecDeque<Result<T, FlowError>>,
 }
 
@@ -41,9 +48,30 @@ impl<T> fmt::Debug for FlowStream<'_, T> {
 }
 
 impl<'e, T: Message> FlowStream<'e, T> {
-    pub(super) fn new(parts: Parts<'e, T>, names: Names<'e>) -> Self {
+    pub(super) fn new(parts: Parts<'e, T>, names: Names<'e>, ordered: bool) -> Self {
         let quiet = names.report.borrow().handler.is_some();
-        FlowStream { parts, names, quiet, cut: false, ready: VecDeque::new() }
+        FlowStream { parts, names, quiet, cut: false, ordered, ready: VecDeque::new() }
+    }
+
+    /// Results come as they are done. Of no effect after the first `next`.
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    ///
+    /// #[task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let mut squares = pool.flow(0..100).map(square).stream().unordered().collect::<Result<Vec<u64>, _>>()?;
+    /// squares.sort_unstable();
+    /// assert_eq!(squares[99], 9801);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn unordered(mut self) -> Self {
+        self.ordered = false;
+        self
     }
 
     /// The values alone; what is lost goes to the report.
@@ -67,8 +95,13 @@ impl<'e, T: Message> FlowStream<'e, T> {
     }
 
     fn read_more(&mut self) -> Option<()> {
+        if let Parts::Later(_) = self.parts
+            && let Parts::Later(begin) = std::mem::replace(&mut self.parts, Parts::Ended)
+        {
+            self.parts = Parts::Run(begin(self.ordered));
+        }
         let part = match &mut self.parts {
-            Parts::Ended => return None,
+            Parts::Later(_) | Parts::Ended => return None,
             Parts::Here(values) => match values.next() {
                 Some(value) => {
                     self.ready.push_back(Ok(value));

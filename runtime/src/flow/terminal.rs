@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::stage::{FoldFn, LookFn};
-use crate::message::Message;
+use crate::message::{DecodeError, Decoder, Message};
 
 /// What a chunk of a flow should last, where its result is small: long against the cost of a claim, short against what a
 /// user waits for.
@@ -32,6 +32,15 @@ pub trait Terminal<T>: 'static {
 
     /// Takes what a chunk gave; the chunks come in order. May panic as `feed` may.
     fn absorb(acc: &mut Self::Acc, partial: Self::Partial);
+
+    /// The same, of what lies where the chunk's worker wrote it.
+    ///
+    /// # Errors
+    /// It cannot be read; the accumulator is thrown away then.
+    fn absorb_archived(acc: &mut Self::Acc, partial: &<Self::Partial as Message>::Archived) -> Result<(), DecodeError> {
+        Self::absorb(acc, Self::Partial::read(partial, &mut Decoder::new())?);
+        Ok(())
+    }
 }
 
 /// All values.

@@ -15,6 +15,8 @@ pub(super) const CHUNK_NANOS: u64 = 1_000_000;
 const WINDOW_TIME: Duration = Duration::from_millis(4);
 /// Chunks that each worker should get of a batch whose length is known, so that the last ones balance.
 const CHUNKS_PER_WORKER: usize = 8;
+/// The same where a chunk's result is dear by itself, so that chunks are to be longer than [`CHUNK_NANOS`].
+const LONG_CHUNKS_PER_WORKER: usize = 3;
 /// Bytes of slots and data that one window may hold before it is closed.
 pub(super) const WINDOW_BYTES: usize = 4 << 20;
 /// The same for a batch that pulls from its input only what workers need.
@@ -99,7 +101,8 @@ impl Outlook {
         let time = (self.chunk_nanos as f64 / nanos.max(0.1)) as usize;
         // What is left of the whole batch where that is known, else of this window.
         let rest = if self.remaining.1 == Some(self.remaining.0) { self.remaining.0.max(items) } else { items };
-        time.min(rest.div_ceil(self.workers * CHUNKS_PER_WORKER)).min(self.most).clamp(1, MAX_CHUNK)
+        let chunks = if self.chunk_nanos > CHUNK_NANOS { LONG_CHUNKS_PER_WORKER } else { CHUNKS_PER_WORKER };
+        time.min(rest.div_ceil(self.workers * chunks)).min(self.most).clamp(1, MAX_CHUNK)
     }
 }
 
@@ -129,6 +132,12 @@ mod tests {
     fn tiny_tasks_get_large_chunks_that_still_balance() {
         let chunk = TINY.chunk(TINY.window());
         assert!((10_000..=62_500).contains(&chunk), "{chunk}");
+    }
+
+    #[test]
+    fn chunks_with_dear_results_are_fewer() {
+        let dear = Outlook { chunk_nanos: 200 * CHUNK_NANOS, ..TINY };
+        assert!(dear.chunk(dear.window()) > 2 * TINY.chunk(TINY.window()));
     }
 
     #[test]
