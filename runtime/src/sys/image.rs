@@ -117,6 +117,7 @@ mod tests {
     fn a_library_function_is_no_code_of_the_program() {
         // The test binary is linked against a shared libc.
         if cfg!(all(target_env = "gnu", not(target_feature = "crt-static"))) {
+            // SAFETY: a name that ends with a zero.
             let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"getpid".as_ptr()) } as usize;
             assert_eq!(code_offset(address), None);
         }
