@@ -15,6 +15,8 @@ use crate::object::{Doomed, Handle, Kind, Locked, Object, Role, Set, message_by_
 const BROKEN: u32 = 1;
 /// The phase counts rounds from this bit on.
 const ROUND: u32 = 2;
+/// How far back a phase counts.
+const LONG_AGO: u32 = 1 << 31;
 /// How the slot of a process says that it ended by exit code 0; see `process::mourning`.
 const ENDED_WELL: u64 = 1;
 
@@ -101,7 +103,9 @@ unsafe impl Kind for BarrierKind {
         let seen = &shared.seen[dead.slot()];
         let (owner, at) = unpack(seen.load(Ordering::Relaxed));
         let (phase, since) = (shared.phase.load(Ordering::Relaxed), shared.since.load(Ordering::Relaxed));
-        if owner != dead.raw() || (at.wrapping_sub(since) as i32) < 0 || phase & BROKEN != 0 {
+        // Counted back from now: phases wrap around.
+        let (age, reset) = (phase.wrapping_sub(at), phase.wrapping_sub(since));
+        if owner != dead.raw() || age > reset || phase & BROKEN != 0 {
             return Ok(());
         }
         let status = object.arena().slots().get(dead).map_or(0, |slot| slot.status.load(Ordering::Relaxed));
@@ -255,10 +259,15 @@ impl Barrier {
         let me = self.handle.arena().me();
         let seen = Set::wide(&shared.seen[me.slot()], pack(me, phase));
         if there >= shared.parties.load(Ordering::Relaxed) {
+            let next = phase.wrapping_add(ROUND);
+            // Whoever has not been here for so many rounds takes no part any more: `since` must not be a whole lap behind.
+            let since = shared.since.load(Ordering::Relaxed);
+            let since = if next.wrapping_sub(since) > LONG_AGO { next.wrapping_sub(LONG_AGO) } else { since };
             locked.store(&[
                 seen,
                 Set::narrow(&shared.waiting, 0),
-                Set::narrow(&shared.phase, phase.wrapping_add(ROUND)),
+                Set::narrow(&shared.since, since),
+                Set::narrow(&shared.phase, next),
             ]);
             drop(locked);
             wake_all(&shared.phase);
@@ -313,5 +322,23 @@ impl fmt::Debug for Barrier {
             .field("waiting", &self.waiting())
             .field("broken", &self.is_broken())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_participant_is_known_after_any_number_of_rounds() {
+        let arena = crate::arena::create(256 << 20, 128 << 20).unwrap();
+        for phase in [0, 1 << 30, 1 << 31, 3 << 30, u32::MAX - 1] {
+            let barrier = Barrier::in_arena(arena, 1).unwrap();
+            barrier.shared().phase.store(phase, Ordering::Relaxed);
+            barrier.shared().since.store(phase.saturating_sub(LONG_AGO), Ordering::Relaxed);
+            assert!(barrier.wait().unwrap().is_leader());
+            BarrierKind::recover(&barrier.handle.lock().unwrap(), arena.me()).unwrap();
+            assert!(barrier.is_broken(), "nobody noticed the death in phase {phase:#x}");
+        }
     }
 }

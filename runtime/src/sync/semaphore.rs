@@ -355,11 +355,14 @@ impl Semaphore {
             return;
         }
         if wake_among(ONE, &shared.raised, permits) + wake_among(SEVERAL | HEIR, &shared.raised, u32::MAX) == 0
-            && let Ok(_locked) = self.handle.lock()
+            && let Ok(locked) = self.handle.lock()
             && shared.sleeps.load(Ordering::Relaxed) == sleeps
         {
-            // Nobody has come since to sleep: the next ones need not be looked for.
-            shared.sleeps.store(0, Ordering::Release);
+            // The next ones need not be looked for. But those that are counted may be about to sleep: somebody else may have
+            // taken what was released before them. They look again, as nobody would wake them.
+            locked.store(&[Set::narrow(&shared.sleeps, 0), self.raise()]);
+            drop(locked);
+            wake_all(&shared.raised);
         }
     }
 }
@@ -448,5 +451,26 @@ impl Permit<'_> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.semaphore.give_back(self.count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_about_to_sleep_as_a_waker_finds_nobody_looks_again() {
+        let arena = crate::arena::create(256 << 20, 128 << 20).unwrap();
+        let semaphore = Semaphore::in_arena(arena, 1, false).unwrap();
+        let permit = semaphore.acquire().unwrap();
+        // A waiter has counted itself, as in `acquire_until`, and does not sleep yet. Only now does the one who released the
+        // permit before come to wake.
+        let shared = semaphore.shared();
+        let seen = shared.raised.load(Ordering::Relaxed);
+        shared.sleeps.store(1, Ordering::Release);
+        semaphore.wake(1);
+        let slept = shared.raised.load(Ordering::Acquire) == seen;
+        assert!(!slept || shared.sleeps.load(Ordering::Acquire) != 0, "it sleeps, and no release looks for it");
+        drop(permit);
     }
 }
