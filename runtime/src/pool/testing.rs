@@ -217,7 +217,7 @@ impl Places {
     /// Gathers all and gives them back.
     pub fn pass_all(&self, arena: crate::testing::Arena) {
         let (permits, me, mut mine) = (self.permits(arena), arena.inner().me(), Vec::with_capacity(self.limit));
-        permits.gather(me, &mut mine, self.limit);
+        permits.gather(arena.inner(), me, &mut mine, self.limit);
         assert_eq!(mine.len(), self.limit);
         mine.into_iter().for_each(|at| permits.give_back(me, at));
     }

@@ -144,13 +144,24 @@ impl Permits {
     }
 
     /// Takes more, until there are `count`, all at once in the eyes of others. `mine` are those that it has.
-    pub(crate) fn gather(&self, me: Owner, mine: &mut Vec<usize>, count: usize) {
-        let count = count.min(self.words().len());
-        while mine.len() < count {
+    ///
+    /// Looks at its ancestors as [`take`](Self::take) does: one of them may wait for this task, unseen. And there may be fewer by and by.
+    pub(crate) fn gather(&self, arena: &'static Arena, me: Owner, mine: &mut Vec<usize>, count: usize) {
+        let mut ancestors = Ancestors::default();
+        let mut patience = LOOK_AFTER;
+        while mine.len() < count.min(self.words().len()) {
             if self.gatherer.load(SeqCst) == me.raw() {
-                match self.try_take(me, 0) {
-                    Some(at) => mine.push(at),
-                    None => mine.extend(self.sleep(None, || self.try_take(me, 0))),
+                let deadline = Instant::now() + patience;
+                let enough = || mine.len() >= count.min(self.words().len());
+                let got = self.try_take(me, 0).or_else(|| {
+                    // Looked at again after the sleep was announced: somebody may have made them fewer.
+                    self.sleep(Some(deadline), || self.try_take(me, 0).map(Some).or_else(|| enough().then_some(None)))
+                        .flatten()
+                });
+                mine.extend(got);
+                if got.is_none() && Instant::now() >= deadline {
+                    mine.extend(ancestors.take_over(self, arena, me));
+                    patience = (patience * 2).min(LOOK_AT_MOST);
                 }
             } else if self.gatherer.compare_exchange(0, me.raw(), SeqCst, Relaxed).is_err() {
                 // Another gathers, and may need what this one has.
@@ -267,7 +278,7 @@ pub(crate) fn gather(count: usize) {
         Held::One(at) => vec![at],
         _ => vec![],
     };
-    mine.permits.gather(mine.me, &mut have, count.max(1));
+    mine.permits.gather(mine.arena, mine.me, &mut have, count.max(1));
     HELD.set(Held::Several(have.len()));
 }
 
