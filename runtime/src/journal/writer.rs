@@ -166,9 +166,11 @@ impl Open {
             Durability::EachItem => Duration::ZERO,
             Durability::Interval(interval) => interval,
         };
-        let due = Instant::now() + wait;
-        if queue.due.is_none_or(|earlier| due < earlier) || queue.gathered.len() >= FULL {
-            queue.due = Some(if queue.gathered.len() >= FULL { Instant::now() } else { due });
+        let now = Instant::now();
+        // `None`: not in this life, unless it is full or somebody asks.
+        let due = if queue.gathered.len() >= FULL { Some(now) } else { now.checked_add(wait) };
+        if due.is_some_and(|due| queue.due.is_none_or(|earlier| due < earlier)) {
+            queue.due = due;
             shared.work.notify_one();
         }
         drop(queue);

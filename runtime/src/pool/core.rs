@@ -536,6 +536,11 @@ impl Inner {
 
     pub(super) fn refill(&mut self, control: &ControlView<'_>) {
         while let Some(job) = self.without_lane.front().cloned() {
+            if !self.jobs.contains_key(&job.id()) {
+                // Over before there was room: its memory may go with this.
+                self.without_lane.pop_front();
+                continue;
+            }
             let age = self.next_age();
             let demand = job.demand();
             let Some(entry) = demand.and_then(|demand| control.publish_in_lane(job.id(), demand, age)) else { break };
@@ -543,6 +548,10 @@ impl Inner {
             self.without_lane.pop_front();
         }
         while let Some(job) = self.overflow.front() {
+            if !self.jobs.contains_key(&job.id()) {
+                self.overflow.pop_front();
+                continue;
+            }
             let Some(seq) = control.publish(job.id()) else { break };
             job.note_entry(seq);
             self.overflow.pop_front();

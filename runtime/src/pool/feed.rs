@@ -172,6 +172,8 @@ pub(super) struct Feed<F, M, I: Iterator, R> {
     /// The input panicked, after the items that were published.
     pub(super) panic: Option<Payload>,
     items: I,
+    /// The next item, if the journal was asked about it already.
+    held: Option<(I::Item, Running)>,
     /// Where finished items are kept.
     pub(super) journal: Option<Box<journal::Run>>,
     /// Where the input is read by another thread.
@@ -217,6 +219,7 @@ where
             panic: None,
             journal,
             items,
+            held: None,
             upstream,
             next: 0,
             made: 0,
@@ -264,7 +267,7 @@ where
             let mut admission = Admission::<I, M, F::Output> {
                 items: &mut self.items,
                 journal: self.journal.as_deref_mut(),
-                held: None,
+                held: self.held.take(),
                 next: self.next,
                 running: Vec::new(),
                 refused: None,
@@ -289,12 +292,15 @@ where
             }
             let built = match window::build::<F, M, _>(&self.errand, &outlook, &mut admission, Some(self.next)) {
                 Ok(built) => built,
-                // Memory comes back when the windows before are done.
+                // Memory comes back when the windows before are done. The item that was looked at waits for it.
                 Err(error) if self.steps.is_empty() => {
                     self.closed = true;
                     return Err(error);
                 }
-                Err(_) => return Ok(()),
+                Err(_) => {
+                    self.held = admission.held.take();
+                    return Ok(());
+                }
             };
             let (running, refused) = (admission.running, admission.refused);
             let first = self.next;
