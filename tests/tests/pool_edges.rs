@@ -32,7 +32,7 @@ fn polls_for_wide(slots: u32) -> u64 {
     let pool = Pool::builder().workers(1).build().unwrap();
     let wide = pool.batch().slots(slots).submit(square, 7).unwrap();
     while !wide.is_ready() {
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(5));
     }
     wide.get().unwrap()
 }

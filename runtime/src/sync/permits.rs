@@ -16,7 +16,7 @@
 //!
 //! A worker has a permit while it runs a task, and gives it back while it waits for the results of other workers ([`pause`]). So whoever has one
 //! can go on, and gives it back at the end. A task may still wait for its own workers in a way that this library does not see: through a socket, or by
-//! sleeping until a handle is ready. So a worker that has to wait long looks at its ancestors: if one has a permit and has used no CPU time
+//! sleeping until a handle is ready. So a worker that has to wait long looks at its ancestors: if one has a permit and has used hardly any CPU time
 //! between two looks, its permit is taken over. Should that one have slept for another reason, there is one running process too many for a
 //! while, which does no harm.
 //!
@@ -189,13 +189,21 @@ impl Permits {
 /// What a waiting worker knows of its ancestors.
 #[derive(Default)]
 struct Ancestors {
-    /// CPU time at the last look.
-    seen: Vec<(Owner, Duration)>,
+    /// CPU time at the last look, and when that was.
+    seen: Vec<(Owner, Duration, Instant)>,
+    /// When the first look was.
+    since: Option<Instant>,
 }
 
+/// So long an ancestor that is busy is left its permit: it may be one that asks for a result over and over.
+const BUSY_AT_MOST: Duration = Duration::from_secs(2);
+
 impl Ancestors {
-    /// Takes the permit of an ancestor that has one and has not run since the last look.
+    /// Takes the permit of an ancestor that has one and has used less than an eighth of a CPU since the last look; after a while, of any: it may
+    /// spin until this very task is done.
     fn take_over(&mut self, permits: &Permits, arena: &'static Arena, me: Owner) -> Option<usize> {
+        let clock = Instant::now();
+        let is_desperate = clock - *self.since.get_or_insert(clock) > BUSY_AT_MOST;
         let mut now = Vec::new();
         let mut above = arena.slots().parent_of(me);
         while let Some(ancestor) = above.filter(|_| now.len() < SLOTS) {
@@ -203,12 +211,16 @@ impl Ancestors {
             let time = pid.and_then(proc::cpu_time);
             let held = permits.holders.iter().position(|word| word.load(SeqCst) == ancestor.raw());
             if let (Some(time), Some(at)) = (time, held) {
-                let asleep = self.seen.contains(&(ancestor, time));
-                if asleep && permits.holders[at].compare_exchange(ancestor.raw(), me.raw(), SeqCst, Relaxed).is_ok() {
+                let before = self.seen.iter().find(|(owner, ..)| *owner == ancestor);
+                let is_idle =
+                    before.is_some_and(|(_, used, at)| time.saturating_sub(*used) * 8 <= clock.duration_since(*at));
+                if (is_idle || is_desperate)
+                    && permits.holders[at].compare_exchange(ancestor.raw(), me.raw(), SeqCst, Relaxed).is_ok()
+                {
                     return Some(at);
                 }
             }
-            now.extend(time.map(|time| (ancestor, time)));
+            now.extend(time.map(|time| (ancestor, time, clock)));
             above = arena.slots().parent_of(ancestor).filter(|parent| *parent != ancestor);
         }
         self.seen = now;
