@@ -105,6 +105,7 @@ where
 }
 
 /// Written as a box of it; where the worker can read it where it lies, as a box of which that is the contents.
+#[diagnostic::do_not_recommend]
 impl<V: 'static, T: Terminal<V>> Accept<Fused<Merge<V, T>>> for Kept<Outcome<T::Partial>> {
     unsafe fn write(&self, encoder: &mut Encoder, slot: *mut u8) -> Result<(), EncodeError> {
         if encoder.reaches(self.slot()) {

@@ -64,6 +64,7 @@ impl<P> fmt::Debug for Fused<P> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<P: Program> TaskFn<Fused<P>> for Fuse<P> {
     type Output = P::Output;
 }
