@@ -8,7 +8,7 @@ use std::time::Duration;
 /// `cargo run --release -p offspring-tests --bin killsweep` does the rest.
 #[test]
 fn every_operation_survives_a_kill_and_every_seeded_mistake_is_noticed() {
-    let _watch = watchdog(Duration::from_secs(400));
+    let _watch = watchdog(Duration::from_secs(1500));
     let output = Command::new(env!("CARGO_BIN_EXE_killsweep")).arg("--sample").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));

@@ -1,6 +1,8 @@
 //! Random operations of several processes on one queue, compared with what a queue is: nothing is lost, nothing comes twice,
 //! and each taker sees the items of each putter in order.
 
+#![allow(clippy::print_stdout, reason = "seeds are printed")]
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 

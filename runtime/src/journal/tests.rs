@@ -80,12 +80,12 @@ impl Disk {
     fn after_power_loss(&self, random: &mut Random) -> Disk {
         let platters = self.0.lock().unwrap();
         let mut safe = platters.safe.clone();
-        let mut loose: Vec<&Change> = platters.loose.iter().filter(|_| random.next() % 3 > 0).collect();
+        let mut loose: Vec<&Change> = platters.loose.iter().filter(|_| !random.next().is_multiple_of(3)).collect();
         for at in (1..loose.len()).rev() {
             loose.swap(at, random.next() as usize % (at + 1));
         }
         for change in loose {
-            let upto = if random.next() % 4 == 0 { (random.next() % 8 * 512) as usize } else { usize::MAX };
+            let upto = if random.next().is_multiple_of(4) { (random.next() % 8 * 512) as usize } else { usize::MAX };
             apply(&mut safe, change, upto);
         }
         let platters = Platters { seen: safe.clone(), safe, fails_at: usize::MAX, ..Platters::default() };
