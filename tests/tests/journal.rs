@@ -1,5 +1,7 @@
 //! Batches with a journal: what is recorded is not done again, whatever ended the run before.
 
+#![allow(clippy::print_stdout, reason = "seeds are printed")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
