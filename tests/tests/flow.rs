@@ -26,7 +26,7 @@ fn is_odd(x: &u64) -> bool {
 
 #[task]
 fn halve(x: u64) -> Result<u64, String> {
-    if x % 3 == 0 { Err(format!("{x} is out")) } else { Ok(x / 2) }
+    if x.is_multiple_of(3) { Err(format!("{x} is out")) } else { Ok(x / 2) }
 }
 
 /// 0 to 6 values.

@@ -171,5 +171,5 @@ fn an_item_that_kills_its_worker_costs_itself_and_is_told_with_its_stage() {
 
 #[task]
 fn is_even(x: &u64) -> bool {
-    x % 2 == 0
+    x.is_multiple_of(2)
 }

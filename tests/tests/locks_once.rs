@@ -59,7 +59,9 @@ fn when_its_runner_dies_the_next_one_does_it() {
 
         let once = Once::new().unwrap();
         let mut doomed: Vec<Child<_>> = (0..4).map(|_| Process::new(begin_and_die, &once).spawn().unwrap()).collect();
-        doomed.iter_mut().for_each(|child| drop(child.wait().unwrap()));
+        for child in &mut doomed {
+            child.wait().unwrap();
+        }
         assert!(once.call_once(|| ()).unwrap(), "all who tried died");
     });
 }

@@ -42,7 +42,6 @@ struct Desk {
 
 #[task]
 fn work_at(desk: Desk) -> usize {
-    let mut next = 1u64;
     let all = [desk.inbox]
         .into_iter()
         .chain(desk.shelf)
@@ -50,9 +49,8 @@ fn work_at(desk: Desk) -> usize {
         .chain(desk.by_name.into_values())
         .chain(desk.by_number.into_values().map(|(it, _)| it));
     let mut count = 0;
-    for it in all {
+    for (next, it) in (1u64..).zip(all) {
         it.put(&next).unwrap();
-        next += 1;
         count += 1;
     }
     count + desk.name.len()
@@ -326,7 +324,7 @@ fn objects_children_and_calls_are_waited_for_together() {
         is_watched(&it);
         assert_eq!(wait_any(&[&child, &call, &it], Some(Duration::from_millis(20))).unwrap(), None);
         it.put(&1u64).unwrap();
-        assert_eq!(wait_any(&[&child, &it], Some(LONG)).unwrap().is_some(), true);
+        assert!(wait_any(&[&child, &it], Some(LONG)).unwrap().is_some());
         assert_eq!(child.join().unwrap(), Some(0));
         assert_eq!(wait_any(&[&call], Some(LONG)).unwrap(), Some(0));
         assert_eq!(call.get().unwrap(), Some(0));
