@@ -163,8 +163,7 @@ impl Tracee {
                     return Ok(Advance::Failed(format!("a fault at {address:#x}, place {:#x}", self.place())));
                 };
                 self.protect(range, libc::PROT_READ | libc::PROT_WRITE)?;
-                self.resume(libc::PTRACE_SINGLESTEP)?;
-                let stepped = self.stepped(stage::wait(self.pid, None))?;
+                let stepped = self.step()?;
                 self.protect(range, libc::PROT_READ)?;
                 match stepped {
                     Step::Failed(why) => Ok(Advance::Failed(why)),

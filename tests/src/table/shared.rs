@@ -398,9 +398,18 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
-        name: "list: clear, while somebody pushes",
+        name: "list: clear",
         covers: &["mod::clear", "spine::clear"],
         mutants: &[10, 11],
+        scene: |stage| {
+            let [mine, _, it] = items(stage, 5);
+            scene(move || mine.clear().unwrap()).view(list_seen(it))
+        },
+    },
+    Row {
+        name: "list: clear, while somebody pushes",
+        covers: &["mod::clear", "spine::clear"],
+        mutants: &[],
         scene: |stage| {
             let [mine, theirs, it] = items(stage, 5);
             scene(move || mine.clear().unwrap())
