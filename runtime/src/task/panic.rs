@@ -21,9 +21,14 @@ pub struct PanicRecord {
     pub backtrace: Option<String>,
 }
 
+/// A panic that was recorded, and how deep in calls of [`catch`] it happened.
+type Recorded = (u32, PanicRecord);
+
 thread_local! {
-    static LAST: RefCell<Option<PanicRecord>> = const { RefCell::new(None) };
-    static RECORDING: Cell<bool> = const { Cell::new(false) };
+    /// How many calls of [`catch`] this thread is in. Needs no set-up and no end, so entering and leaving are a load and a store.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// The last panic at each depth, as long as nobody asked for it. Touched by panics alone.
+    static LAST: RefCell<Vec<Recorded>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Sets the hook, once per process. `note` is called with every panic of a thread that runs tasks.
@@ -33,10 +38,16 @@ pub fn install(note: fn(&PanicRecord)) {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             // The thread's locals are gone while a thread ends; such a panic is no task's.
-            if RECORDING.try_with(Cell::get).unwrap_or(false) {
+            let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
+            if depth > 0 {
                 let record = record(info);
                 note(&record);
-                let _ = LAST.try_with(|last| last.replace(Some(record)));
+                let _ = LAST.try_with(|last| {
+                    let mut last = last.borrow_mut();
+                    // Those at this depth and below were caught by the task itself.
+                    last.retain(|(other, _)| *other < depth);
+                    last.push((depth, record));
+                });
             }
             previous(info);
         }));
@@ -45,33 +56,41 @@ pub fn install(note: fn(&PanicRecord)) {
 
 /// Is a panic under way in this thread that the hook was told of? Async-signal-safe: reads thread-locals that need no set-up.
 pub(crate) fn is_under_way() -> bool {
-    std::thread::panicking() && RECORDING.try_with(Cell::get).unwrap_or(false)
+    std::thread::panicking() && DEPTH.try_with(Cell::get).unwrap_or(0) > 0
 }
 
-/// Runs `task` with panics recorded on this thread.
+/// Runs `task` with panics recorded on this thread. Costs a few instructions, as it is called for each chunk of items.
 ///
 /// # Errors
 /// The panic.
+#[inline(always)]
 pub(crate) fn catch<T>(task: impl FnOnce() -> T) -> Result<T, PanicRecord> {
-    let before = RECORDING.replace(true);
-    // A panic under way is one whose unwinding runs this; any other is a task's own affair, which caught it.
-    let outer = LAST.take().filter(|_| std::thread::panicking());
+    let depth = DEPTH.get();
+    DEPTH.set(depth + 1);
     // Unwind safety: what a panic may leave half done is the worker's state, which the caller throws away.
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(task));
-    RECORDING.set(before);
-    let last = LAST.replace(outer);
-    result.map_err(|payload| {
-        // Not every unwinding comes from a panic that was just recorded: `resume_unwind` takes any payload.
-        let message = message(&*payload);
-        let record = last.filter(|record| record.message == message).unwrap_or_else(|| PanicRecord {
-            message,
-            location: "an unknown place".to_owned(),
-            backtrace: None,
-        });
-        // A payload may panic when dropped; that one is not worth a second failure.
-        std::mem::forget(payload);
-        record
-    })
+    DEPTH.set(depth);
+    result.map_err(|payload| caught(payload, depth + 1))
+}
+
+/// What is known of the panic that ended a call of [`catch`] at `depth`.
+#[cold]
+fn caught(payload: Box<dyn Any + Send>, depth: u32) -> PanicRecord {
+    let last = LAST.with_borrow_mut(|last| {
+        let found = last.iter().position(|(other, _)| *other == depth).map(|at| last.swap_remove(at).1);
+        last.retain(|(other, _)| *other < depth);
+        found
+    });
+    // Not every unwinding comes from a panic that was just recorded: `resume_unwind` takes any payload.
+    let message = message(&*payload);
+    let record = last.filter(|record| record.message == message).unwrap_or_else(|| PanicRecord {
+        message,
+        location: "an unknown place".to_owned(),
+        backtrace: None,
+    });
+    // A payload may panic when dropped; that one is not worth a second failure.
+    std::mem::forget(payload);
+    record
 }
 
 fn message(payload: &(dyn Any + Send)) -> String {

@@ -96,13 +96,10 @@ unsafe fn pass<A, R: Message>(
     (from, hi, attention): (usize, usize, &AtomicU32),
     mut call: impl FnMut(*const A, &mut Decoder) -> Result<R, DecodeError>,
 ) -> Pass {
-    let (inputs, outputs) = (cx.inputs.cast::<A>(), cx.outputs.cast::<R::Archived>());
-    let progress = cx.progress;
-    let (encoder, fault) = (&mut *cx.encoder, &mut *cx.fault);
     // One frame for the whole pass, not one per item: `progress` says which item panicked.
     let result = panic::catch(|| {
         // Copies, as every store of an item might change what is captured by reference, for all the compiler knows.
-        let (inputs, outputs, progress, attention) = (inputs, outputs, progress, attention);
+        let (inputs, outputs, progress) = (cx.inputs.cast::<A>(), cx.outputs.cast::<R::Archived>(), cx.progress);
         for item in from..hi {
             if attention.load(Relaxed) != 0 {
                 // Whoever sees what this leads to sees why.
@@ -114,21 +111,28 @@ unsafe fn pass<A, R: Message>(
             let (input, output) = unsafe { (inputs.add(item), outputs.add(item)) };
             match call(input, &mut Decoder::new()) {
                 // SAFETY: the slot is this run's to write, and in the mapping of the encoder's spans.
-                Ok(value) => match unsafe { encoder.put(&value, output.cast()) } {
+                Ok(value) => match unsafe { cx.encoder.put(&value, output.cast()) } {
                     Ok(()) => {}
-                    Err(error) => fault(item, error.into()),
+                    Err(error) => (cx.fault)(item, error.into()),
                 },
-                Err(error) => fault(item, error.into()),
+                Err(error) => (cx.fault)(item, error.into()),
             }
         }
         Pass::Done
     });
-    result.unwrap_or_else(|record| {
-        let item = ((progress.load(Relaxed) >> 1) as usize).clamp(from, hi - 1);
-        encoder.abandon();
-        fault(item, TaskFault::Panicked(record));
-        Pass::Panicked(item)
-    })
+    match result {
+        Ok(pass) => pass,
+        Err(record) => Pass::Panicked(panicked(cx, from, hi, record)),
+    }
+}
+
+/// Reports the item that panicked, and which it was.
+#[cold]
+fn panicked(cx: &mut RunCtxParts<'_, '_>, from: usize, hi: usize, record: panic::PanicRecord) -> usize {
+    let item = ((cx.progress.load(Relaxed) >> 1) as usize).clamp(from, hi - 1);
+    cx.encoder.abandon();
+    (cx.fault)(item, TaskFault::Panicked(record));
+    item
 }
 
 /// [`RunCtx`] without the state.
