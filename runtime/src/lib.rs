@@ -80,13 +80,15 @@ pub use message::{Archived, Message, Plain};
 pub use object::{ObjectError, SharedStatic};
 pub use offspring_macros::{message, shared, task};
 pub use pool::{
-    Ahead, Batch, CancelLevel, CancelToken, Imap, ImapUnordered, OnError, Pool, PoolBuilder, PoolError, PoolStats,
+    Ahead, Batch, CancelLevel, CancelToken, Emitted, Imap, ImapUnordered, OnError, Pool, PoolBuilder, PoolError, PoolStats,
     ResultStream, RunOptions, Tally, TaskHandle, Views, WaitFor, WorkerInfo, WorkerStatus, as_completed, handle_ctrl_c,
     interrupted, wait,
 };
 pub use process::{
-    Child, Disposition, ExitStatus, Process, Signal, Signals, SpawnError, StartMethod, Waitable, init, spawn, wait_any,
+    Child, CrashFrame, CrashTrace, Disposition, ExitStatus, Process, Signal, Signals, SpawnError, StartMethod, Waitable, init, spawn, wait_any,
 };
 pub use queue::{Job, JoinableQueue, Queue, QueueError};
-pub use task::{Accept, ArchivedFailure, Failure, StateFn, TaskContext, TaskError, TaskFn, TaskInfo, tasks};
+pub use task::{
+    Accept, ArchivedFailure, EmitError, Failure, StateFn, TaskContext, TaskError, TaskFn, TaskInfo, TaskOutput, tasks,
+};
 pub use view::View;

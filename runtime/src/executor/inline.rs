@@ -1,7 +1,9 @@
 //! Tasks in the calling process: for debugging and for tests.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +14,8 @@ use crate::journal::{Admitted, Run};
 use crate::message::{self, EncodeError, Encoder, HeapSink, Pin, Sink, SinkSpan};
 use crate::pool::policy::Policy;
 use crate::task::{
-    Accept, CurrentTask, Fused, Home, Program, Role, RunCtx, Runner, Slots, StateFn, TaskContext, TaskEntry, TaskError,
-    TaskFault, TaskFn, WorkerState, install_panic_hook, registry, within,
+    Accept, CurrentTask, EmitError, Emission, Fused, Home, MOST_NOTES, Program, Role, RunCtx, Runner, Slots, StateFn, TaskContext, TaskEntry, TaskError,
+    TaskFault, TaskFn, WorkerState, install_panic_hook, registry, shortened, within,
 };
 use crate::{CancelToken, ErrorKind, RunOptions, TaskHandle};
 
@@ -134,7 +136,7 @@ impl Inline {
         let mut encoder = Encoder::new(Box::new(HeapSink::new()));
         // SAFETY: a slot of the layout that the constructor's entry states; it and what the encoder spills are on the heap.
         unsafe { input.write(&mut encoder, slot.as_ptr()) }.map_err(|error| TaskError::NotSendable {
-            context: TaskContext { task: entry.name().into(), item: None },
+            context: TaskContext::new(entry.name(), None),
             reason: error.to_string(),
             kind: error.kind(),
         })?;
@@ -200,7 +202,7 @@ impl Inline {
             Some(error) => Err(error),
             None => course.run::<F, M, A>(input, None).0,
         };
-        TaskHandle::over(course.context(None), result)
+        TaskHandle::over(course.context(None), result, course.emitted.take())
     }
 }
 
@@ -214,18 +216,20 @@ struct Course<'a> {
     failures: Cell<usize>,
     /// It was told of the first item that was not run.
     ended: Cell<bool>,
+    /// What the last run emitted.
+    emitted: RefCell<VecDeque<Box<dyn Any + Send>>>,
 }
 
 impl<'a> Course<'a> {
     fn new(inline: &'a Inline, policy: Policy, entry: &'static TaskEntry) -> Self {
-        let (failures, ended) = Default::default();
-        Course { inline, policy, entry, name: entry.name().into(), failures, ended }
+        let (failures, ended, emitted) = Default::default();
+        Course { inline, policy, entry, name: entry.name().into(), failures, ended, emitted }
     }
 }
 
 impl Course<'_> {
     fn context(&self, item: Option<usize>) -> TaskContext {
-        TaskContext { task: self.name.clone(), item }
+        TaskContext::new(self.name.clone(), item)
     }
 
     /// Why the next item is not to be run, if it is not.
@@ -302,9 +306,13 @@ impl Course<'_> {
         };
         let limit = self.policy.timeout;
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let current = Current { entry, item: index, deadline, token: self.policy.token.clone() };
+        let token = self.policy.token.clone();
+        let current = Rc::new(Current { entry, item: index, deadline, token, said: RefCell::default() });
         // SAFETY: one input slot that this task's own type was encoded into, and one output slot of its layout.
-        within(Rc::new(current), || unsafe { entry.run(&mut run) });
+        within(current.clone(), || unsafe { entry.run(&mut run) });
+        let Saying { emitted, notes } = current.said.take();
+        *self.emitted.borrow_mut() = emitted;
+        let context = context.having(|seen| seen.notes = notes);
         if inline.maker.is_some() {
             inline.states.lock().push(state);
         }
@@ -378,7 +386,7 @@ impl Inline {
             let entry = P::ENTRY;
             if !ended && policy.token.as_ref().is_some_and(CancelToken::is_cancelled) {
                 ended = true;
-                let context = TaskContext { task: entry.name().into(), item: None };
+                let context = TaskContext::new(entry.name(), None);
                 return Some(Err(TaskError::Cancelled { context }));
             }
             let (first, inputs) = (next, Slots::new(entry.input(), chunk));
@@ -394,7 +402,7 @@ impl Inline {
                 match unsafe { item.write(&mut encoder, inputs.as_ptr().add(written * entry.input().size)) } {
                     Ok(()) => written += 1,
                     Err(error) => {
-                        let context = TaskContext { task: entry.name().into(), item: Some(next) };
+                        let context = TaskContext::new(entry.name(), Some(next));
                         let error = TaskError::NotSendable { context, reason: error.to_string(), kind: error.kind() };
                         lost.push(Lost { item: next, stage: 0, error });
                     }
@@ -433,13 +441,14 @@ struct Current {
     item: Option<usize>,
     deadline: Option<Instant>,
     token: Option<CancelToken>,
+    said: RefCell<Saying>,
 }
 
 impl Runner for Current {
     fn current(&self) -> Option<CurrentTask> {
         let Current { entry, item, deadline, .. } = *self;
         let (task, worker) = (entry.name(), std::process::id());
-        Some(CurrentTask { task, item, tries: 1, worker, deadline })
+        Some(CurrentTask { task, item, tries: 1, worker, deadline, cancelled: self.is_cancelled() })
     }
 
     /// Its time being up counts, too: nobody else could tell it.
@@ -456,6 +465,29 @@ impl Runner for Current {
             None => std::thread::sleep(left),
         }
     }
+
+    fn emit(&self, value: Box<dyn Emission>) -> Result<(), EmitError> {
+        // What an item of a batch emits has no taker.
+        if self.item.is_none() {
+            self.said.borrow_mut().emitted.push_back(value.into_any());
+        }
+        Ok(())
+    }
+
+    fn progress(&self, _: u64, _: u64) {}
+
+    fn note(&self, text: &str) {
+        let notes = &mut self.said.borrow_mut().notes;
+        notes.truncate(MOST_NOTES as usize - 1);
+        notes.push(shortened(text).to_owned());
+    }
+}
+
+/// What a task said while it ran.
+#[derive(Default)]
+struct Saying {
+    emitted: VecDeque<Box<dyn Any + Send>>,
+    notes: Vec<String>,
 }
 
 /// An inline executor with options for its runs.

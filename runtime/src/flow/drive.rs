@@ -62,7 +62,7 @@ impl Names<'_> {
 
     /// An item could not be read from the input.
     pub(super) fn tell_input(&self, item: usize, error: &crate::message::EncodeError) {
-        let context = TaskContext { task: self.name(0), item: Some(item) };
+        let context = TaskContext::new(self.name(0), Some(item));
         let error = TaskError::NotSendable { context, reason: error.to_string(), kind: error.kind() };
         self.tell(self.error(Some(item), 0, error));
     }
@@ -110,7 +110,7 @@ impl Names<'_> {
                         let error = match mishap.refused {
                             Some(text) => FlowError::refused(at, self.base + number, self.name(number), text),
                             None => {
-                                let context = TaskContext { task: self.name(number), item: item(at) };
+                                let context = TaskContext::new(self.name(number), item(at));
                                 let fault = crate::task::TaskFault::decode(&mishap.fault);
                                 self.error(item(at), number, fault.into_error(context, mishap.worker, 1))
                             }
@@ -120,7 +120,7 @@ impl Names<'_> {
                     kept = Some(outcome);
                 }
                 ArchivedResult::Err(bytes) => {
-                    let context = TaskContext { task: self.name(last), item: item(first) };
+                    let context = TaskContext::new(self.name(last), item(first));
                     let error = fault_of(bytes).into_error(context, 0, 1);
                     told.push((first, self.error(item(first), last, error)));
                 }
@@ -195,7 +195,7 @@ impl<'f, 'e, E: Executor, V: 'static, T: Terminal<V>> Tree<'f, 'e, E, V, T> {
             rest = self.merge(rest)?;
             if rest.len() >= before {
                 // An engine that has no room for two.
-                let context = TaskContext { task: self.names.name(self.names.stages.len() as u32), item: None };
+                let context = TaskContext::new(self.names.name(self.names.stages.len() as u32), None);
                 let reason = "partial results are too large to be merged".to_owned();
                 return Err(TaskError::NotSendable { context, reason, kind: ErrorKind::OutOfMemory });
             }

@@ -73,14 +73,14 @@ where
 {
     let core = runner.core;
     let found = lookup_program::<P>().map_err(|error| TaskError::NoWorker {
-        context: TaskContext { task: P::ENTRY.name().into(), item: None },
+        context: TaskContext::new(P::ENTRY.name(), None),
         reason: error.to_string(),
         kind: error.kind(),
     })?;
     let policy = options.run.over(runner.policy);
     if policy.journal.is_some() {
         return Err(TaskError::NotSendable {
-            context: TaskContext { task: P::ENTRY.name().into(), item: None },
+            context: TaskContext::new(P::ENTRY.name(), None),
             reason: "a flow cannot be kept in a journal: use `map` or `imap` with one task".into(),
             kind: ErrorKind::InvalidInput,
         });
@@ -102,7 +102,7 @@ fn part_of<R: Message>(held: &Rc<Held<R>>, first: usize, chunk: usize) -> (Part<
     let mut part = Part { first: first + range.start, items: range.len(), outcome: None, lost: Vec::new() };
     part.lost.extend(job.lost_in(range.clone()).into_iter().map(lost));
     if job.is_given_up(chunk) {
-        let error = job.why_given_up().error(TaskContext { task: job.context(0).task, item: None });
+        let error = job.why_given_up().error(TaskContext::new(job.context(0).task, None));
         return (part, Some(error));
     }
     match held.window.output_of_chunk(chunk) {

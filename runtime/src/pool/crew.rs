@@ -383,6 +383,7 @@ fn vacate(seat: &Seat) {
     seat.began.store(0, Relaxed);
     seat.interrupt.store(0, Relaxed);
     seat.claimed_from.store(0, Relaxed);
+    seat.said.job.store(0, Relaxed);
     // Last: from here on the seat can be taken.
     seat.owner.store(0, SeqCst);
 }

@@ -3,16 +3,22 @@
 //! Kept up to date once a job, not once an item: the item follows from the seat, which the worker writes anyway. All of it are words, so a
 //! thread that the task has left behind may ask too; it may then be told of the task that runs by now.
 
-use std::sync::OnceLock;
+#![allow(unsafe_code)]
+
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use std::time::{Duration, Instant};
 
 use super::claim::{Chunk, Progress};
-use super::layout::{self, JobView, NO_INDEX, Seat, attention};
-use crate::arena::Arena;
+use super::bell;
+use super::layout::{self, JobView, LastNote, NO_INDEX, NotTold, Seat, attention};
+use crate::ErrorKind;
+use crate::arena::{Arena, BlockId};
 use crate::sys::clock;
 use crate::sys::futex;
-use crate::task::{CurrentTask, Runner, TaskId, install_runner, registry};
+use crate::task::{
+    CurrentTask, EmitError, Emission, MOST_NOTES, Runner, TaskId, install_runner, registry, shortened,
+};
 
 /// The job that this worker is in.
 #[derive(Debug)]
@@ -26,6 +32,7 @@ pub(super) struct Now {
     chunk: AtomicU64,
     limit: AtomicU64,
     token: AtomicU64,
+    notes: Mutex<Notes>,
 }
 
 static NOW: OnceLock<Now> = OnceLock::new();
@@ -35,7 +42,7 @@ pub(super) fn install(arena: &'static Arena, seat: &'static Seat) -> &'static No
     let zero = AtomicU64::default;
     let (task, here, first, chunk, limit, token) = (AtomicU32::new(0), zero(), zero(), zero(), zero(), zero());
     install_runner(Box::new(Worker));
-    NOW.get_or_init(|| Now { arena, seat, task, here, first, chunk, limit, token })
+    NOW.get_or_init(|| Now { arena, seat, task, here, first, chunk, limit, token, notes: Mutex::default() })
 }
 
 impl Now {
@@ -53,6 +60,18 @@ impl Now {
     /// The worker is done with it.
     pub(super) fn leave(&self) {
         self.task.store(0, Release);
+    }
+
+    /// The job that the running item belongs to, and its number in it.
+    fn item(&self) -> Option<(JobView<'_>, usize)> {
+        self.is_at_work().then_some(())?;
+        let id = BlockId::from_raw(self.seat.job.load(Relaxed))?;
+        let block = self.arena.resolve(id)?;
+        // SAFETY: the seat names the job, and an item of it runs; so it is kept.
+        let job = unsafe { JobView::new(id, block.ptr, block.capacity) }?;
+        let item = self.seat.chunk.load(Relaxed) as usize * job.chunk();
+        let item = item + Progress::of(self.seat.progress.load(Relaxed)).item;
+        (item < job.items()).then_some((job, item))
     }
 
     fn is_at_work(&self) -> bool {
@@ -92,6 +111,7 @@ impl Runner for Worker {
             tries: before + 1,
             worker: std::process::id(),
             deadline: deadline.flatten(),
+            cancelled: self.is_cancelled(),
         })
     }
 
@@ -110,5 +130,68 @@ impl Runner for Worker {
         if !self.is_cancelled() {
             futex::wait(&now.seat.bell, seen, deadline);
         }
+    }
+
+    fn emit(&self, value: Box<dyn Emission>) -> Result<(), EmitError> {
+        let at_work = NOW.get().and_then(|now| Some((now, now.item()?)));
+        let Some((now, (job, item))) = at_work else {
+            return Err(EmitError::new("no task runs in this worker", ErrorKind::Unsupported));
+        };
+        layout::push_value(now.arena, &job, item, &*value).map_err(|error| match error {
+            NotTold::Memory(error) => EmitError::new(error.to_string(), error.kind()),
+            NotTold::Encode(error) => EmitError::new(error.to_string(), error.kind()),
+            NotTold::Foreign => EmitError::new(
+                "its type is of a shared library, which lies elsewhere in each process",
+                ErrorKind::Unsupported,
+            ),
+        })?;
+        // Nobody waits for what an item of a batch emits.
+        if job.header.first == NO_INDEX {
+            bell::ring(now.arena, &job);
+        }
+        Ok(())
+    }
+
+    fn progress(&self, done: u64, total: u64) {
+        let Some(now) = NOW.get().filter(|now| now.is_at_work()) else { return };
+        let (seat, said) = (now.seat, &now.seat.said);
+        said.done.store(done, Relaxed);
+        said.total.store(total, Relaxed);
+        said.chunk.store(seat.chunk.load(Relaxed), Relaxed);
+        said.progress.store(seat.progress.load(Relaxed), Relaxed);
+        // Last: whoever sees this sees the rest.
+        said.job.store(seat.job.load(Relaxed), Release);
+    }
+
+    fn note(&self, text: &str) {
+        let Some(now) = NOW.get() else { return };
+        let Some((job, item)) = now.item() else { return };
+        now.notes.lock().unwrap_or_else(PoisonError::into_inner).add(now.arena, &job, item, shortened(text));
+    }
+}
+
+/// The notes of the current run so far.
+#[derive(Debug, Default)]
+struct Notes {
+    /// Job and item.
+    run: (u64, usize),
+    count: u32,
+    last: Option<&'static LastNote>,
+}
+
+impl Notes {
+    /// Where there is no memory for it, a note is lost.
+    fn add(&mut self, arena: &'static Arena, job: &JobView<'_>, item: usize, text: &str) {
+        let run = (job.id.raw(), item);
+        if self.run != run {
+            *self = Notes { run, ..Notes::default() };
+        }
+        self.count = self.count.saturating_add(1);
+        if self.count < MOST_NOTES {
+            _ = layout::push_note(arena, job, item, text);
+            return;
+        }
+        self.last = self.last.or_else(|| layout::push_last(arena, job, item).ok());
+        self.last.iter().for_each(|last| last.write(text));
     }
 }

@@ -92,7 +92,7 @@ impl Errand {
 
     /// What an error about item `item` of the batch says of where it belongs.
     pub(super) fn context(&self, item: Option<usize>) -> TaskContext {
-        TaskContext { task: self.name.clone(), item }
+        TaskContext::new(self.name.clone(), item)
     }
 
     /// What the header of a job of it says; `first` is its first item's index.

@@ -1,5 +1,7 @@
 //! The handle of one submitted call.
 
+use std::any::Any;
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -8,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::core::Core;
+use super::emitted::{Emissions, Emitted, Source};
 use super::errand::Ending;
 use super::policy::CancelLevel;
 use super::watch::{self, Until};
@@ -22,7 +25,7 @@ use crate::task::{TaskContext, TaskError};
 #[doc(alias = "AsyncResult")]
 #[doc(alias = "Future")]
 #[must_use = "the call runs anyway, but its value comes through this handle"]
-pub struct TaskHandle<R: Message>(State<R>);
+pub struct TaskHandle<R: Message>(State<R>, Emissions);
 
 enum State<R: Message> {
     /// With the workers of a pool.
@@ -45,12 +48,16 @@ impl<R: Message> fmt::Debug for TaskHandle<R> {
 
 impl<R: Message> TaskHandle<R> {
     pub(super) fn new(core: Arc<Core>, window: Window<R>) -> Self {
-        TaskHandle(State::Pooled { core, window, taken: false, waker: None })
+        TaskHandle(State::Pooled { core, window, taken: false, waker: None }, Emissions::default())
     }
 
     /// A handle of a call that is over.
-    pub(crate) fn over(context: TaskContext, result: Result<R, TaskError>) -> Self {
-        TaskHandle(State::Over { context, result: Some(result) })
+    pub(crate) fn over(
+        context: TaskContext,
+        result: Result<R, TaskError>,
+        emitted: VecDeque<Box<dyn Any + Send>>,
+    ) -> Self {
+        TaskHandle(State::Over { context, result: Some(result) }, Emissions::of(emitted))
     }
 
     /// Is the call over, whether with a value or not? Never blocks.
@@ -226,6 +233,62 @@ impl<R: Message> TaskHandle<R> {
                 callback(error);
             }
         });
+    }
+
+    /// The values of type `T` that the task hands out while it runs, with [`task::emit`](crate::task::emit): an iterator that waits for
+    /// the next one, and ends with the task.
+    ///
+    /// Values of other types stay for iterators of theirs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    ///
+    /// #[task]
+    /// fn train(epochs: u32) -> u32 {
+    ///     for epoch in 0..epochs {
+    ///         task::emit((epoch, 1.0 / f64::from(epoch + 1))).unwrap();
+    ///     }
+    ///     epochs
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let handle = pool.submit(train, 3u32)?;
+    /// for (epoch, loss) in handle.emitted::<(u32, f64)>() {
+    ///     println!("epoch {epoch}: {loss:.3}");
+    /// }
+    /// assert_eq!(handle.get()?, 3);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn emitted<T: Message + Send>(&self) -> Emitted<'_, T> {
+        let pooled = match &self.0 {
+            State::Pooled { core, window, .. } => Some((&**core, &**window.job())),
+            State::Over { .. } => None,
+        };
+        Emitted::new(Source { emissions: &self.1, pooled })
+    }
+
+    /// How far the task is, as it last said with [`task::progress`](crate::task::progress): what is done, and of how much. `None` while it
+    /// does not run, or has said nothing.
+    pub fn progress(&self) -> Option<(u64, u64)> {
+        match &self.0 {
+            State::Pooled { core, window, .. } if core.is_here() => {
+                core.estate.control().seats.iter().find_map(|seat| seat.said.of(seat, window.job().id()))
+            }
+            _ => None,
+        }
+    }
+
+    /// What the task noted so far, with [`task::note`](crate::task::note); oldest first. Of one that has failed, its error has them too.
+    pub fn notes(&self) -> Vec<String> {
+        match &self.0 {
+            State::Pooled { core, window, .. } if core.is_here() => {
+                window.job().notes().into_values().next().unwrap_or_default()
+            }
+            State::Over { result: Some(Err(error)), .. } => error.notes().to_vec(),
+            _ => Vec::new(),
+        }
     }
 
     /// Has `index` sent when the call is over, as long as `sender` is not the only one to hold its channel.

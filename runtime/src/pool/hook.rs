@@ -224,7 +224,7 @@ impl Left {
 
     /// The value that the task `F`, which `hook` runs, returned.
     pub(super) fn value<R: Message>(&self, arena: &Arena, hook: &Hook) -> Result<R, TaskError> {
-        let context = TaskContext { task: hook.name.into(), item: None };
+        let context = TaskContext::new(hook.name, None);
         if let Some(fault) = self.fault(arena) {
             return Err(fault.into_error(context, self.worker, 1));
         }

@@ -9,7 +9,7 @@ use super::admission::Demand;
 use super::bell;
 use super::claim::{self, Chunk};
 use super::errand::{Ending, Errand};
-use super::layout::{self, JobShape, JobView, Seat, attention, want};
+use super::layout::{self, JobShape, JobView, Seat, Told, attention, want};
 use super::run;
 use crate::arena::{self, Arena, Block, BlockId, Owner};
 use crate::process::Death;
@@ -472,6 +472,11 @@ impl Job {
         for (item, error) in &losses.lost {
             failures.entry(*item).or_insert_with(|| error.clone());
         }
+        for (item, notes) in self.notes() {
+            if let Some(error) = failures.get_mut(&item) {
+                error.change_context(|context| context.having(|seen| seen.notes = notes));
+            }
+        }
         for (chunk, word) in view.words.iter().enumerate() {
             let Chunk::Done { end } = Chunk::load(word, SeqCst) else { continue };
             let range = view.range(chunk);
@@ -499,6 +504,19 @@ impl Job {
         // Its worker stopped it, and this process may not have seen that yet.
         let why = self.losses().why.clone();
         why.or_else(|| self.errand.ending_by_failures()).unwrap_or(Ending::Cancelled)
+    }
+
+    /// What the runs of these items noted, oldest first.
+    pub(super) fn notes(&self) -> BTreeMap<usize, Vec<String>> {
+        let mut notes: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        let (view, arena) = (self.view(), self.arena());
+        layout::told(arena, &view, layout::newest(&view), 0, |item, told| {
+            if let Told::Note(text) = told {
+                notes.entry(item).or_default().push(text);
+            }
+        });
+        notes.values_mut().for_each(|notes| notes.reverse());
+        notes
     }
 
     /// The first item's error that is not for the sake of another's.

@@ -31,6 +31,7 @@ pub(super) struct Limits {
     pub(super) nice: Option<i32>,
     pub(super) cpus: Option<Vec<usize>>,
     pub(super) pin: bool,
+    pub(super) backtraces: bool,
     pub(super) memory: Option<u64>,
     pub(super) cpu_time: Option<Duration>,
     pub(super) max_tasks: Option<u64>,
@@ -87,6 +88,7 @@ impl Limits {
         words.cpu_time.store(nanos(self.cpu_time), Release);
         words.idle_timeout.store(nanos(self.idle_timeout), Release);
         words.pin.store(self.pin.into(), Release);
+        words.backtraces.store(self.backtraces.into(), Release);
     }
 }
 

@@ -28,6 +28,8 @@ pub struct WorkerInfo {
     pub items: u64,
     /// Is it in a chunk now?
     pub busy: bool,
+    /// How far the task that it runs says it is, with [`task::progress`](crate::task::progress): what is done, and of how much.
+    pub progress: Option<(u64, u64)>,
     /// CPU time and memory so far. `None` where /proc does not tell, or when it has just ended.
     pub usage: Option<Usage>,
     /// Bytes of memory that it has in use now, what it shares with others included; 0 where that is unknown.
@@ -92,6 +94,7 @@ pub(super) fn workers(core: &Core) -> Vec<WorkerInfo> {
                 since: Duration::from_nanos(now.saturating_sub(since)),
                 items: seat.map_or(0, |seat| seat.items.load(Relaxed)),
                 busy: job.is_some(),
+                progress: seat.zip(job).and_then(|(seat, job)| seat.said.of(seat, job)),
                 usage: usage.map(|usage| Usage { user: usage.user, system: usage.system, max_rss: usage.max_rss }),
                 rss: usage.map_or(0, |usage| usage.rss),
             }

@@ -15,7 +15,7 @@ use super::{limits, state as pool_state};
 use crate::arena::{self, Arena, BlockId, Owner};
 use crate::sync::{permits, wait};
 use crate::sys::{clock, futex};
-use crate::task::install_panic_hook;
+use crate::task::{always_capture_backtraces, install_panic_hook};
 
 /// Exit codes of a worker that could not work.
 mod code {
@@ -73,6 +73,9 @@ pub(crate) fn main(boot: BlockId) -> i32 {
     seat.since.store(clock::coarse_nanos(), Relaxed);
     if control.control.rules.pin.load(Acquire) != 0 {
         limits::pin(at);
+    }
+    if control.control.rules.backtraces.load(Acquire) != 0 {
+        always_capture_backtraces();
     }
     let Ok(rules) = Rules::of(&control) else { return code::NO_SETUP };
     let state = pool_state::of_worker(arena, &control);

@@ -238,6 +238,30 @@ impl PoolBuilder {
         self
     }
 
+    /// Has panics told with their backtrace, in [`TaskError::backtrace`]. Default: where `RUST_BACKTRACE` asks for it, as everywhere.
+    ///
+    /// It costs some milliseconds for a worker's first panic, as the program's debug information is read, and less for those after it. Where
+    /// a worker *crashed* is told in any case.
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    ///
+    /// #[task]
+    /// fn half(x: u64) -> u64 {
+    ///     assert!(x % 2 == 0, "{x} is odd");
+    ///     x / 2
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).backtraces(true).build()?;
+    /// let error = pool.call(half, 3).unwrap_err();
+    /// assert!(error.backtrace().unwrap().contains("half"));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn backtraces(mut self, tell: bool) -> Self {
+        self.options.limits.backtraces = tell;
+        self
+    }
+
     /// Keeps the last 4 KiB of what each worker writes to its standard error, for the error of the task that it dies in. Default: `false`.
     ///
     /// All of it still goes to this process's standard error; but through a pipe, so for the workers that is no terminal, and lines come

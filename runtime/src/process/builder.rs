@@ -232,7 +232,7 @@ impl Prepared {
             _ => SpawnError::UnknownTask { reason: error.to_string() },
         };
         let (task, entry) = registry::entry_of::<F>(task::Role::Task).map_err(lookup)?;
-        let context = TaskContext { task: entry.name().into(), item: None };
+        let context = TaskContext::new(entry.name(), None);
         let (block, view) = TaskBlock::create(arena::family()?, task, entry)?;
         // SAFETY: the view's input slot was made for this task's input layout, is nobody else's yet, and lies in the mapping of the encoder's
         // spans.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::crash::CrashTrace;
 use crate::arena::Owner;
 use crate::process::child;
 use crate::process::wait_any::{Bell, Rope};
@@ -23,13 +24,15 @@ pub(crate) enum Note {
     Panic(PanicRecord),
     /// Why it ended, in words: a fatal signal's circumstances, or what kept it from starting.
     Text(String),
+    /// A fatal signal's circumstances, and where it came.
+    Crash(String, CrashTrace),
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Note::Panic(panic) => write!(f, "it panicked at {}: {}", panic.location, panic.message),
-            Note::Text(text) => f.write_str(text),
+            Note::Text(text) | Note::Crash(text, _) => f.write_str(text),
         }
     }
 }
@@ -70,7 +73,10 @@ impl Death {
                 backtrace: panic.backtrace.clone(),
             },
             note => TaskError::WorkerDied {
-                context,
+                context: match note {
+                    Some(Note::Crash(_, trace)) => context.crashed(trace),
+                    _ => context,
+                },
                 status: self.status,
                 worker: self.pid,
                 tries,

@@ -36,6 +36,8 @@ fn is_about(note: &Note, status: ExitStatus) -> bool {
     match note {
         Note::Panic(_) => matches!(status.signal(), Some(Signal::ABRT)) || matches!(status.code(), Some(101)),
         Note::Text(_) => true,
+        // The handler raised the signal again; a process that ended otherwise has outlived it.
+        Note::Crash(..) => status.signal().is_some(),
     }
 }
 

@@ -75,16 +75,27 @@ pub(crate) fn code_offset(address: usize) -> Option<u64> {
     is_code(offset).then_some(offset)
 }
 
+/// The distance of `address` from the start of the file, if it lies in this module at all.
+pub(crate) fn offset(address: usize) -> Option<u64> {
+    let offset = (address as u64).checked_sub(start() as u64)?;
+    is_within(offset, |_| true).then_some(offset)
+}
+
 /// The address at this distance from the start of the file, if it lies in code of this module.
 pub(crate) fn code_at(offset: u64) -> Option<*const u8> {
     is_code(offset).then(|| start().wrapping_add(offset as usize))
 }
 
 fn is_code(offset: u64) -> bool {
+    is_within(offset, |header| header.flags & EXECUTABLE != 0)
+}
+
+/// Does it lie in a loaded segment of this kind?
+fn is_within(offset: u64, is_meant: impl Fn(&ProgramHeader) -> bool) -> bool {
     let Some(address) = offset.checked_add(load_address()) else { return false };
     let holds = |header: &ProgramHeader| {
         header.kind == LOAD
-            && header.flags & EXECUTABLE != 0
+            && is_meant(header)
             && (header.address..header.address.saturating_add(header.memory_size)).contains(&address)
     };
     headers().iter().any(holds)

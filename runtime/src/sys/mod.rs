@@ -12,3 +12,4 @@ pub(crate) mod proc;
 pub(crate) mod signal;
 pub(crate) mod spawn;
 pub(crate) mod timer;
+pub(crate) mod trace;

@@ -161,11 +161,47 @@ pub(crate) fn raise(signal: Signal) {
     unsafe { libc::raise(signal.as_raw()) };
 }
 
+/// Ends this process by a signal, at once and whoever handles or blocks it. Async-signal-safe.
+pub(crate) fn end_by(signal: Signal) -> ! {
+    _ = set_action(signal, Action::Default);
+    // SAFETY: sets are plain integers; the process's exit does not return.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, signal.as_raw());
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+        libc::raise(signal.as_raw());
+        libc::_exit(128 + signal.as_raw())
+    }
+}
+
+/// Has `handler` called in the calling thread's process after so many milliseconds, by SIGALRM. Async-signal-safe. For a process that is
+/// about to end: whatever it did with that signal and timer is undone.
+pub(crate) fn start_timer(
+    millis: u32,
+    handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void),
+) -> io::Result<()> {
+    set_action(Signal::ALRM, Action::Handler(handler))?;
+    let zero = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let value = libc::timeval { tv_sec: i64::from(millis / 1000), tv_usec: i64::from(millis % 1000) * 1000 };
+    // SAFETY: sets are plain integers; the timer's values are locals.
+    let result = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGALRM);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+        let timer = libc::itimerval { it_interval: zero, it_value: value };
+        libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Gives the calling thread an alternate signal stack, for good: the memory is never freed.
 pub(crate) fn install_alternate_stack() -> io::Result<()> {
     // SAFETY: the stack is a fresh private mapping that is never unmapped, as large as `ss_size` says.
     unsafe {
-        let size = (libc::getauxval(libc::AT_MINSIGSTKSZ) as usize).max(libc::SIGSTKSZ) + 8192;
+        // Room for an unwinder; pages that are not touched cost nothing.
+        let size = (libc::getauxval(libc::AT_MINSIGSTKSZ) as usize).max(libc::SIGSTKSZ) + (64 << 10);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
         let start = libc::mmap(std::ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
         if start == libc::MAP_FAILED {

@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use super::emit::{EmitError, Emission};
+
 /// A run of a task, as the task itself sees it; from [`current`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -23,6 +25,8 @@ pub struct CurrentTask {
     pub worker: u32,
     /// When its time is up, if there is a limit.
     pub deadline: Option<Instant>,
+    /// Was it asked to end? As [`cancelled`] says it.
+    pub cancelled: bool,
 }
 
 /// Somebody has asked the running task to end; from [`check_cancelled`] and [`sleep`].
@@ -48,6 +52,12 @@ pub(crate) trait Runner {
     fn is_cancelled(&self) -> bool;
     /// Sleeps until the deadline, or until the task is to end; may come back earlier.
     fn sleep(&self, deadline: Option<Instant>);
+    /// Hands a value to whoever holds the task's handle.
+    fn emit(&self, value: Box<dyn Emission>) -> Result<(), EmitError>;
+    /// Notes how far the task is.
+    fn progress(&self, done: u64, total: u64);
+    /// Keeps a line about this run.
+    fn note(&self, text: &str);
 }
 
 static PROCESS: OnceLock<Box<dyn Runner + Send + Sync>> = OnceLock::new();
@@ -75,7 +85,7 @@ pub(crate) fn within<T>(runner: Rc<dyn Runner>, task: impl FnOnce() -> T) -> T {
     task()
 }
 
-fn with<T>(ask: impl FnOnce(&dyn Runner) -> T) -> Option<T> {
+pub(super) fn with<T>(ask: impl FnOnce(&dyn Runner) -> T) -> Option<T> {
     let innermost = THREAD.try_with(|runners| runners.borrow().last().cloned()).ok().flatten();
     match innermost {
         Some(runner) => Some(ask(&*runner)),

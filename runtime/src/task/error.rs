@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::process::Usage;
+use super::seen::{Seen, TaskOutput};
+use crate::process::{CrashTrace, Usage};
 use crate::{ErrorKind, ExitStatus};
 
 /// Which run of which task a failure belongs to.
@@ -16,12 +17,35 @@ pub struct TaskContext {
     pub task: Arc<str>,
     /// The item's index in its batch; `None` for a single call or process.
     pub item: Option<usize>,
+    /// What is known of the run beside its failure.
+    seen: Option<Arc<Seen>>,
 }
 
 impl TaskContext {
+    pub(crate) fn new(task: impl Into<Arc<str>>, item: Option<usize>) -> TaskContext {
+        TaskContext { task: task.into(), item, seen: None }
+    }
+
     #[cfg(feature = "journal")]
     pub(crate) fn of(task: &str, item: Option<usize>) -> TaskContext {
-        TaskContext { task: task.into(), item }
+        TaskContext::new(task, item)
+    }
+
+    /// The same of a run that has left something.
+    pub(crate) fn having(mut self, change: impl FnOnce(&mut Seen)) -> TaskContext {
+        let mut seen = self.seen.take().map_or_else(Seen::default, Arc::unwrap_or_clone);
+        change(&mut seen);
+        self.seen = (seen != Seen::default()).then(|| Arc::new(seen));
+        self
+    }
+
+    /// The same of a run that ended by a crash.
+    pub(crate) fn crashed(self, trace: &CrashTrace) -> TaskContext {
+        self.having(|seen| seen.crash = Some(trace.clone()))
+    }
+
+    fn epilogue(&self) -> String {
+        self.seen.as_ref().map_or_else(String::new, |seen| seen.epilogue())
     }
 }
 
@@ -59,7 +83,7 @@ impl std::fmt::Display for TaskContext {
 #[non_exhaustive]
 pub enum TaskError {
     /// The task panicked.
-    #[error("{context} panicked at {location}: {message}")]
+    #[error("{context} panicked at {location}: {message}{}", context.epilogue())]
     Panicked {
         /// Which task and item.
         context: TaskContext,
@@ -75,7 +99,7 @@ pub enum TaskError {
         backtrace: Option<String>,
     },
     /// The process that ran the task ended before it gave a value: it was killed, it crashed or it called `exit`.
-    #[error("{context}: its process {worker} ended ({status}{}), tries: {tries}{}", because(*oom_killed, note.as_deref()), last_words(stderr.as_deref()))]
+    #[error("{context}: its process {worker} ended ({status}{}), tries: {tries}{}", because(*oom_killed, note.as_deref()), last_words(context, stderr.as_deref()))]
     WorkerDied {
         /// Which task and item.
         context: TaskContext,
@@ -95,7 +119,7 @@ pub enum TaskError {
         stderr: Option<String>,
     },
     /// The task ran longer than its limit and was ended.
-    #[error("{context} ran longer than {limit:?} and was ended")]
+    #[error("{context} ran longer than {limit:?} and was ended{}", context.epilogue())]
     TimedOut {
         /// Which task and item.
         context: TaskContext,
@@ -234,6 +258,12 @@ impl TaskError {
     pub(crate) fn with_item(mut self, item: usize) -> TaskError {
         self.context_mut().item = Some(item);
         self
+    }
+
+    /// Changes which run this is about.
+    pub(crate) fn change_context(&mut self, change: impl FnOnce(TaskContext) -> TaskContext) {
+        let context = self.context_mut();
+        *context = change(context.clone());
     }
 
     /// The same about this task.
@@ -396,6 +426,30 @@ impl TaskError {
         }
     }
 
+    /// What the task noted before it failed, with [`task::note`](crate::task::note); oldest first.
+    pub fn notes(&self) -> &[String] {
+        self.context().seen.as_ref().map_or(&[], |seen| &seen.notes)
+    }
+
+    /// What the task wrote before it failed, where that was captured; see [`OutputMode::Capture`](crate::OutputMode::Capture).
+    pub fn output(&self) -> Option<&TaskOutput> {
+        self.context().seen.as_ref()?.output.as_deref()
+    }
+
+    /// Where the task's process was when a fatal signal ended it, such as `SIGSEGV` or `SIGABRT`, as far as it could still say.
+    pub fn crash(&self) -> Option<&CrashTrace> {
+        self.context().seen.as_ref()?.crash.as_ref()
+    }
+
+    /// The way to the failure as text, one call a line: of a panic, where `RUST_BACKTRACE` or
+    /// [`PoolBuilder::backtraces`](crate::PoolBuilder::backtraces) asked for it; of a crash, see [`CrashTrace`].
+    pub fn backtrace(&self) -> Option<String> {
+        match self {
+            TaskError::Panicked { backtrace, .. } => backtrace.clone(),
+            _ => self.crash().map(ToString::to_string),
+        }
+    }
+
     /// How the process ended, where that is the reason.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         match self {
@@ -414,12 +468,13 @@ fn because(oom_killed: Option<bool>, note: Option<&str>) -> String {
     }
 }
 
-/// The end of that text: the last lines.
-fn last_words(stderr: Option<&str>) -> String {
-    match stderr.map(str::trim).filter(|text| !text.is_empty()) {
-        Some(text) => format!("; its last words:\n{text}"),
-        None => String::new(),
+/// The end of that text: what it left beside, and the last lines.
+fn last_words(context: &TaskContext, stderr: Option<&str>) -> String {
+    let mut text = context.epilogue();
+    if let Some(words) = stderr.map(str::trim).filter(|text| !text.is_empty()) {
+        text += &format!("; its last words:\n{words}");
     }
+    text
 }
 
 #[cfg(test)]
@@ -428,7 +483,7 @@ mod tests {
 
     #[test]
     fn every_variant_has_its_own_predicate() {
-        let context = TaskContext { task: "task".into(), item: Some(3) };
+        let context = TaskContext::new("task", Some(3));
         let (reason, kind, wait) = (|| "why".to_owned(), ErrorKind::InvalidInput, Duration::ZERO);
         let status = ExitStatus::Exited(3);
         let (message, location) = ("m".to_owned(), "l".to_owned());

@@ -158,7 +158,7 @@ mod tests {
             ] {
                 let back = TaskFault::decode(&fault.encode());
                 assert_eq!(back, fault);
-                let context = TaskContext { task: "task".into(), item: None };
+                let context = TaskContext::new("task", None);
                 assert_eq!(back.into_error(context, 1, 1).kind(), kind);
             }
         }

@@ -1,6 +1,7 @@
 //! Tasks: their registry, how they are called, and why one may have no value.
 mod accept;
 mod current;
+mod emit;
 mod entry;
 mod error;
 mod failure;
@@ -14,6 +15,7 @@ mod param;
 mod program;
 pub(crate) mod registry;
 mod run;
+mod seen;
 mod slot;
 mod state;
 #[cfg(feature = "testing")]
@@ -23,6 +25,9 @@ mod tests;
 
 pub use current::{Cancelled, CurrentTask, cancelled, check_cancelled, current, sleep};
 pub(crate) use current::{Runner, install as install_runner, within};
+
+pub use emit::{EmitError, emit, note, progress};
+pub(crate) use emit::{Emission, LONGEST_NOTE, MOST_NOTES, reader_at, shortened};
 
 pub use accept::{Accept, Feed};
 pub use entry::{Grain, Role, TaskCall, TaskEntry, TaskSource};
@@ -34,7 +39,7 @@ pub use fault::TaskFault;
 pub(crate) use flat::{failure_at, write_item};
 pub use function::{Borrowed, By, Call, NoState, StateFn, TaskFn};
 pub use panic::{PanicRecord, install as install_panic_hook};
-pub(crate) use panic::{catch, is_under_way as is_panicking};
+pub(crate) use panic::{always_capture_backtraces, catch, is_under_way as is_panicking};
 pub use param::{
     AsOsStr, AsPath, AsSlice, AsText, ByLending, ByValue, InArchive, Kind, Lent, OsStrRef, Param, PathRef, Slice, Text,
     Value, Viewed, param,
@@ -43,5 +48,6 @@ pub use program::{Fuse, Fused, Program, lookup as lookup_program};
 pub use registry::{TaskId, TaskInfo, tasks};
 pub(crate) use run::function as function_of;
 pub use run::{Fallibly, Made, Plainly, RunCtx, STAGE_SHIFT, SlotLayout, constructor, plain, state, with_state};
+pub use seen::TaskOutput;
 pub use slot::Slots;
 pub use state::{Home, WorkerState};

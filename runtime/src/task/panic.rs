@@ -9,6 +9,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::panic::PanicHookInfo;
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// A panic, as data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +24,14 @@ pub struct PanicRecord {
 
 /// A panic that was recorded, and how deep in calls of [`catch`] it happened.
 type Recorded = (u32, PanicRecord);
+
+/// Capture backtraces without being asked by `RUST_BACKTRACE`.
+static ALWAYS: AtomicBool = AtomicBool::new(false);
+
+/// From now on a panic is recorded with its backtrace, whatever `RUST_BACKTRACE` says.
+pub(crate) fn always_capture_backtraces() {
+    ALWAYS.store(true, Relaxed);
+}
 
 thread_local! {
     /// How many calls of [`catch`] this thread is in. Needs no set-up and no end, so entering and leaving are a load and a store.
@@ -102,7 +111,10 @@ fn message(payload: &(dyn Any + Send)) -> String {
 }
 
 fn record(info: &PanicHookInfo<'_>) -> PanicRecord {
-    let backtrace = Backtrace::capture();
+    let backtrace = match ALWAYS.load(Relaxed) {
+        true => Backtrace::force_capture(),
+        false => Backtrace::capture(),
+    };
     PanicRecord {
         message: message(info.payload()),
         location: info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string),

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::{Lanes, Line};
-use crate::arena::{Arena, ArenaError, Block};
+use crate::arena::{Arena, ArenaError, Block, BlockId};
 
 /// Most workers of one pool: the family's process slots.
 pub(in crate::pool) const MAX_SEATS: usize = 1024;
@@ -76,6 +76,8 @@ pub(in crate::pool) struct RuleWords {
     pub(in crate::pool) idle_timeout: AtomicU64,
     /// 1: each worker stays on a CPU of its own.
     pub(in crate::pool) pin: AtomicU32,
+    /// 1: panics are told with their backtrace.
+    pub(in crate::pool) backtraces: AtomicU32,
 }
 
 /// Bits of [`Seat::orders`].
@@ -123,10 +125,36 @@ pub(in crate::pool) struct Seat {
     pub(in crate::pool) began: AtomicU64,
     /// The run that is to end, by its `began`, or 0. Written by the pool's process.
     pub(in crate::pool) interrupt: AtomicU64,
+    /// What the task last said of how far it is; see `Pool::workers`.
+    pub(in crate::pool) said: Said,
+}
+
+/// How far a task says it is, and which run of it that was. Written by the worker; a reader compares the run with what the seat runs.
+#[repr(C)]
+#[derive(Debug)]
+pub(in crate::pool) struct Said {
+    pub(in crate::pool) done: AtomicU64,
+    pub(in crate::pool) total: AtomicU64,
+    /// The words `job`, `chunk` and `progress` of the seat when it was said.
+    pub(in crate::pool) job: AtomicU64,
+    pub(in crate::pool) chunk: AtomicU64,
+    pub(in crate::pool) progress: AtomicU64,
+}
+
+impl Said {
+    /// What the worker of this seat said of the run that it is at, if that is one of job `job`.
+    pub(in crate::pool) fn of(&self, seat: &Seat, job: BlockId) -> Option<(u64, u64)> {
+        let (acquire, relaxed) = (Ordering::Acquire, Ordering::Relaxed);
+        let is_now = self.job.load(acquire) == job.raw()
+            && seat.job.load(relaxed) == job.raw()
+            && self.chunk.load(relaxed) == seat.chunk.load(relaxed)
+            && self.progress.load(relaxed) == seat.progress.load(relaxed);
+        is_now.then(|| (self.done.load(relaxed), self.total.load(relaxed)))
+    }
 }
 
 const _: () = {
-    assert!(size_of::<Seat>() == 128 && LANES_AT.is_multiple_of(64));
+    assert!(size_of::<Seat>() == 192 && LANES_AT.is_multiple_of(64));
     assert!(size_of::<Control>().is_multiple_of(64) && align_of::<Control>() == 64);
 };
 

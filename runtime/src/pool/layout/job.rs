@@ -54,6 +54,8 @@ pub(in crate::pool) struct JobHeader {
     pub(in crate::pool) busy_items: AtomicU64,
     /// Position of the newest fault record, or 0.
     pub(in crate::pool) faults: AtomicU64,
+    /// Position of the newest record of what tasks said, or 0; see `told.rs`.
+    pub(in crate::pool) told: AtomicU64,
     /// Bytes that were spilled for inputs and outputs.
     pub(in crate::pool) spilled: AtomicU64,
     /// Whether the inputs refer to objects. What they refer to is given back when all chunks are done.
@@ -214,6 +216,7 @@ pub(in crate::pool) fn new_job(arena: &'static Arena, shape: &JobShape, terms: &
         busy: AtomicU64::new(0),
         busy_items: AtomicU64::new(0),
         faults: AtomicU64::new(0),
+        told: AtomicU64::new(0),
         spilled: AtomicU64::new(0),
         lent: AtomicU32::new(0),
         own_bell: AtomicU32::new(0),

@@ -26,6 +26,7 @@ mod control;
 mod fault;
 mod job;
 mod lanes;
+mod told;
 
 use std::mem::size_of;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -36,6 +37,7 @@ pub(super) use control::{
 pub(super) use fault::{Fault, faults, push_fault};
 pub(super) use job::{JobShape, JobTerms, JobView, NO_INDEX, attention, attention_of, new_job, shorten_job, want};
 pub(super) use lanes::{KINDS, LANES, Lane, Lanes};
+pub(super) use told::{LastNote, NotTold, Told, newest, push_last, push_note, push_value, read_value, told};
 
 use crate::arena::{Arena, ArenaError, Block};
 
