@@ -80,12 +80,13 @@ pub use message::{Archived, Message, Plain};
 pub use object::{ObjectError, SharedStatic};
 pub use offspring_macros::{message, shared, task};
 pub use pool::{
-    Ahead, Batch, CancelLevel, CancelToken, Emitted, Imap, ImapUnordered, OnError, Pool, PoolBuilder, PoolError, PoolStats,
-    ResultStream, RunOptions, Tally, TaskHandle, Views, WaitFor, WorkerInfo, WorkerStatus, as_completed, handle_ctrl_c,
-    interrupted, wait,
+    Ahead, Batch, CancelLevel, CancelToken, Emitted, Imap, ImapUnordered, OnError, Pool, PoolBuilder, PoolError,
+    PoolStats, ResultStream, RunOptions, Tally, TaskHandle, Views, WaitFor, WorkerInfo, WorkerStatus, as_completed,
+    handle_ctrl_c, interrupted, wait,
 };
 pub use process::{
-    Child, CrashFrame, CrashTrace, Disposition, ExitStatus, Process, Signal, Signals, SpawnError, StartMethod, Waitable, init, spawn, wait_any,
+    Child, CrashFrame, CrashTrace, Disposition, ExitStatus, Process, Signal, Signals, SpawnError, StartMethod,
+    Waitable, init, spawn, wait_any,
 };
 pub use queue::{Job, JoinableQueue, Queue, QueueError};
 pub use task::{

@@ -126,7 +126,10 @@ fn a_null_dereference_says_in_which_function_and_line() {
     assert!(place.function.as_deref().is_some_and(|name| name.ends_with("dereference")), "{crash}");
     assert!(place.file.as_deref().is_some_and(|file| file.ends_with("seeing_crash.rs")), "{crash}");
     let text = error.to_string();
-    assert!(text.contains("at address 0x0") && text.contains("it crashed in") && text.contains("dereference"), "{text}");
+    assert!(
+        text.contains("at address 0x0") && text.contains("it crashed in") && text.contains("dereference"),
+        "{text}"
+    );
     assert_eq!(error.backtrace(), Some(crash.to_string()));
 }
 

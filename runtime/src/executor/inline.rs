@@ -14,8 +14,8 @@ use crate::journal::{Admitted, Run};
 use crate::message::{self, EncodeError, Encoder, HeapSink, Pin, Sink, SinkSpan};
 use crate::pool::policy::Policy;
 use crate::task::{
-    Accept, CurrentTask, EmitError, Emission, Fused, Home, MOST_NOTES, Program, Role, RunCtx, Runner, Slots, StateFn, TaskContext, TaskEntry, TaskError,
-    TaskFault, TaskFn, WorkerState, install_panic_hook, registry, shortened, within,
+    Accept, CurrentTask, Emission, EmitError, Fused, Home, MOST_NOTES, Program, Role, RunCtx, Runner, Slots, StateFn,
+    TaskContext, TaskEntry, TaskError, TaskFault, TaskFn, WorkerState, install_panic_hook, registry, shortened, within,
 };
 use crate::{CancelToken, ErrorKind, RunOptions, TaskHandle};
 

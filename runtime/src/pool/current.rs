@@ -5,20 +5,18 @@
 
 #![allow(unsafe_code)]
 
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::claim::{Chunk, Progress};
 use super::bell;
+use super::claim::{Chunk, Progress};
 use super::layout::{self, JobView, LastNote, NO_INDEX, NotTold, Seat, attention};
 use crate::ErrorKind;
 use crate::arena::{Arena, BlockId};
 use crate::sys::clock;
 use crate::sys::futex;
-use crate::task::{
-    CurrentTask, EmitError, Emission, MOST_NOTES, Runner, TaskId, install_runner, registry, shortened,
-};
+use crate::task::{CurrentTask, Emission, EmitError, MOST_NOTES, Runner, TaskId, install_runner, registry, shortened};
 
 /// The job that this worker is in.
 #[derive(Debug)]

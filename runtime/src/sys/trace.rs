@@ -212,12 +212,10 @@ mod tests {
     fn a_line_of_the_table_of_mappings_is_read() {
         let line = b"7f1c00-7f1d00 r-xp 0001a000 fd:01 131  /usr/lib/libc.so.6";
         assert_eq!(mapping(line), Some(Mapping { start: 0x7f1c00, end: 0x7f1d00, offset: 0x1a000, inode: 131 }));
-        assert_eq!(mapping(b"7f1c00-7f1d00 rw-p 00000000 00:00 0"), Some(Mapping {
-            start: 0x7f1c00,
-            end: 0x7f1d00,
-            offset: 0,
-            inode: 0
-        }));
+        assert_eq!(
+            mapping(b"7f1c00-7f1d00 rw-p 00000000 00:00 0"),
+            Some(Mapping { start: 0x7f1c00, end: 0x7f1d00, offset: 0, inode: 0 })
+        );
         for bad in [&b""[..], b"x-y r 0 0 0", b"1-2 r", b"1 r 0 0:0 1", b"fffffffffffffffff-1 r 0 0:0 1"] {
             assert_eq!(mapping(bad), None);
         }

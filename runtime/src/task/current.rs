@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use super::emit::{EmitError, Emission};
+use super::emit::{Emission, EmitError};
 
 /// A run of a task, as the task itself sees it; from [`current`].
 #[derive(Debug, Clone, PartialEq, Eq)]

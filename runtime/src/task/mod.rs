@@ -26,8 +26,8 @@ mod tests;
 pub use current::{Cancelled, CurrentTask, cancelled, check_cancelled, current, sleep};
 pub(crate) use current::{Runner, install as install_runner, within};
 
-pub use emit::{EmitError, emit, note, progress};
 pub(crate) use emit::{Emission, LONGEST_NOTE, MOST_NOTES, reader_at, shortened};
+pub use emit::{EmitError, emit, note, progress};
 
 pub use accept::{Accept, Feed};
 pub use entry::{Grain, Role, TaskCall, TaskEntry, TaskSource};

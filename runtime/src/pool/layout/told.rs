@@ -46,7 +46,10 @@ pub(in crate::pool) struct LastNote {
 pub(in crate::pool) enum Told {
     Note(String),
     /// What reads the value, and where it lies.
-    Value { reader: u64, slot: *const u8 },
+    Value {
+        reader: u64,
+        slot: *const u8,
+    },
 }
 
 /// Puts a complete record on the job's list.
