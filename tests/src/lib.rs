@@ -1,5 +1,6 @@
 //! Helpers shared by the integration tests: what makes a hang or a leak a failure, and what kills processes.
 //!
+//! - [`conformance`]: what every executor must do.
 //! - [`watchdog()`]: first line of every test that may block.
 //! - [`leaks`]: nothing may be left when a test ends.
 //! - [`kill`]: SIGKILL at random times, from a printed seed.
@@ -8,6 +9,7 @@
 //! - [`skip!`]: for what a machine may lack; `.ci/run` makes every skip a failure.
 #![allow(clippy::print_stderr, reason = "tests talk to the person who runs them")]
 
+pub mod conformance;
 #[cfg(doctest)]
 mod guide;
 pub mod kill;

@@ -143,8 +143,16 @@ impl Inline {
         Ok(Inline { maker: Some(Maker { entry, input: slot, _spilled: encoder }), states: States::default() })
     }
 
+    /// Takes back what [`borrow_state`](Self::borrow_state) gave.
+    #[cfg(feature = "engine")]
+    pub(crate) fn return_state(&self, state: WorkerState) {
+        if self.maker.is_some() {
+            self.states.lock().push(state);
+        }
+    }
+
     /// A state that no other call has.
-    fn borrow_state(&self) -> WorkerState {
+    pub(crate) fn borrow_state(&self) -> WorkerState {
         let idle = self.states.lock().pop();
         idle.unwrap_or_else(|| match &self.maker {
             // SAFETY: looked up as a state constructor, with an input that was encoded for it and that lives as long as all

@@ -19,7 +19,7 @@ use super::mishap::Mishap;
 use super::terminal::Terminal;
 use crate::ErrorKind;
 use crate::message::{DecodeError, Decoder, Message};
-use crate::task::{Program, RunCtx, STAGE_SHIFT, SlotLayout, TaskCall, TaskEntry, TaskFault, TaskSource, catch};
+use crate::task::{Program, RunCtx, STAGE_SHIFT, SlotLayout, TaskCall, TaskEntry, TaskFault, TaskSource, Wire, catch};
 
 /// What a chunk gives: its partial result and what became of items that are not in it; or why there is none, a [`TaskFault`].
 pub type Outcome<P> = Result<(P, Vec<Mishap>), Vec<u8>>;
@@ -62,6 +62,7 @@ where
             SlotLayout::of::<S::Archived>(),
             SlotLayout::of::<<Self::Output as Message>::Archived>(),
             T::NANOS,
+            Wire::of::<S::Archived, Self::Output>(),
         ),
     );
 }
@@ -77,6 +78,7 @@ unsafe impl<V: 'static, T: Terminal<V>> Program for Merge<V, T> {
             SlotLayout::of::<<Box<Self::Output> as Message>::Archived>(),
             SlotLayout::of::<<Self::Output as Message>::Archived>(),
             T::NANOS,
+            Wire::of::<<Box<Self::Output> as Message>::Archived, Self::Output>(),
         ),
     );
 }

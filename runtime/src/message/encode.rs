@@ -332,7 +332,7 @@ pub struct HeapSink {
 
 /// Zeroed bytes aligned to [`ALIGN`].
 #[derive(Debug)]
-pub(super) struct Aligned(NonNull<u8>, Layout);
+pub(crate) struct Aligned(NonNull<u8>, Layout);
 
 // SAFETY: plain memory with one owner.
 unsafe impl Send for Aligned {}
@@ -342,7 +342,7 @@ unsafe impl Sync for Aligned {}
 
 impl Aligned {
     /// At least `len` bytes, and at least one.
-    pub(super) fn zeroed(len: usize) -> Result<Aligned, EncodeError> {
+    pub(crate) fn zeroed(len: usize) -> Result<Aligned, EncodeError> {
         let out_of_memory = || EncodeError::new(ErrorKind::OutOfMemory, format!("no memory for {len} bytes"));
         let size = len.max(1).checked_next_multiple_of(ALIGN).ok_or_else(out_of_memory)?;
         let layout = Layout::from_size_align(size, ALIGN).map_err(|_| out_of_memory())?;
@@ -351,22 +351,22 @@ impl Aligned {
         Ok(Aligned(ptr, layout))
     }
 
-    pub(super) fn ptr(&self) -> NonNull<u8> {
+    pub(crate) fn ptr(&self) -> NonNull<u8> {
         self.0
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.1.size()
     }
 
     #[cfg(any(feature = "engine", feature = "journal"))]
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: allocated with this size, zeroed, and borrowed with `self`.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr(), self.1.size()) }
     }
 
     #[cfg(any(feature = "engine", feature = "journal"))]
-    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`, and borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.0.as_ptr(), self.1.size()) }
     }

@@ -44,6 +44,13 @@ impl Flat {
         Ok(Flat { buffer: Aligned::zeroed(SMALLEST)?, used: 0 })
     }
 
+    /// A buffer that holds these bytes.
+    #[cfg(feature = "engine")]
+    pub(crate) fn over(buffer: Aligned) -> Flat {
+        let used = buffer.len();
+        Flat { buffer, used }
+    }
+
     /// The bytes of a message whose slot has `slot` bytes and is written by `put`, which may be called more than once.
     pub(crate) fn write(
         &mut self,

@@ -21,6 +21,8 @@ mod impls;
 mod in_place;
 mod pin;
 mod plain;
+#[cfg(feature = "engine")]
+mod row;
 mod scratch;
 
 use rkyv::Portable;
@@ -30,6 +32,8 @@ use rkyv::traits::CopyOptimization;
 pub(crate) use bridge::write_slice;
 pub use check::{Checker, Range};
 pub use decode::Decoder;
+#[cfg(feature = "engine")]
+pub(crate) use encode::Aligned;
 pub use encode::{Encoder, HeapSink, Sink, SinkSpan};
 pub use error::{DecodeError, EncodeError};
 #[cfg(any(feature = "engine", feature = "journal"))]
@@ -39,6 +43,8 @@ pub(crate) use impls::system::{os_parts, os_root, path_parts, path_root};
 pub use in_place::{InPlace, SliceItem};
 pub use pin::Pin;
 pub use plain::{Plain, is_plain};
+#[cfg(feature = "engine")]
+pub(crate) use row::{Row, Space};
 
 /// A value that can be sent to another process.
 ///

@@ -10,7 +10,7 @@ use super::job::Job;
 use crate::task::TaskId;
 
 /// What a chunk should last, in nanoseconds: long against the cost of a claim (0.1 us), short against what a user waits for.
-pub(super) const CHUNK_NANOS: u64 = 1_000_000;
+pub(crate) const CHUNK_NANOS: u64 = 1_000_000;
 /// What a window of a lazy batch should last on each worker.
 const WINDOW_TIME: Duration = Duration::from_millis(4);
 /// Chunks that each worker should get of a batch whose length is known, so that the last ones balance.
@@ -43,30 +43,30 @@ impl Estimates {
 
 /// What is known when the next window is shaped.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Outlook {
+pub(crate) struct Outlook {
     /// Most workers.
-    pub(super) workers: usize,
+    pub(crate) workers: usize,
     /// Mean nanoseconds an item, if known.
-    pub(super) nanos: Option<f64>,
+    pub(crate) nanos: Option<f64>,
     /// What a chunk should last, in nanoseconds.
-    pub(super) chunk_nanos: u64,
+    pub(crate) chunk_nanos: u64,
     /// Items still to come: at least this many, and not more than that, if known.
-    pub(super) remaining: (usize, Option<usize>),
+    pub(crate) remaining: (usize, Option<usize>),
     /// Bytes of the two slots of an item.
-    pub(super) stride: usize,
+    pub(crate) stride: usize,
     /// The caller's own choice of chunk.
-    pub(super) chunk: Option<usize>,
+    pub(crate) chunk: Option<usize>,
     /// Windows made before in this batch.
-    pub(super) made: usize,
+    pub(crate) made: usize,
     /// Only what workers need may be pulled from the input.
-    pub(super) lazy: bool,
+    pub(crate) lazy: bool,
     /// Most items that a worker may do at all, so also of one chunk.
-    pub(super) most: usize,
+    pub(crate) most: usize,
 }
 
 impl Outlook {
     /// One call by itself.
-    pub(super) const SINGLE: Outlook = Outlook {
+    pub(crate) const SINGLE: Outlook = Outlook {
         workers: 1,
         nanos: None,
         chunk_nanos: CHUNK_NANOS,
@@ -79,7 +79,7 @@ impl Outlook {
     };
 
     /// Most items of the next window.
-    pub(super) fn window(&self) -> usize {
+    pub(crate) fn window(&self) -> usize {
         let bytes = if self.lazy { LAZY_WINDOW_BYTES } else { WINDOW_BYTES } / (self.stride + 8);
         let time = match self.nanos {
             Some(nanos) if self.lazy => (WINDOW_TIME.as_nanos() as f64 / nanos.max(0.1)) as usize * self.workers,
@@ -93,7 +93,7 @@ impl Outlook {
     }
 
     /// Items of a chunk in a window of `items`.
-    pub(super) fn chunk(&self, items: usize) -> usize {
+    pub(crate) fn chunk(&self, items: usize) -> usize {
         if let Some(chunk) = self.chunk {
             return chunk.clamp(1, MAX_CHUNK);
         }

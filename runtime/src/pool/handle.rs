@@ -10,6 +10,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::core::Core;
+#[cfg(feature = "engine")]
+use super::distant::Distant;
 use super::emitted::{Emissions, Emitted, Source};
 use super::errand::Ending;
 use super::policy::CancelLevel;
@@ -30,6 +32,9 @@ pub struct TaskHandle<R: Message>(State<R>, Emissions);
 enum State<R: Message> {
     /// With the workers of a pool.
     Pooled { core: Arc<Core>, window: Window<R>, taken: bool, waker: Option<Arc<Mutex<Option<Waker>>>> },
+    /// With the workers of an engine over a network.
+    #[cfg(feature = "engine")]
+    Distant { call: Arc<dyn Distant<R>>, taken: bool, waker: Option<Arc<Mutex<Option<Waker>>>> },
     /// Over when it was handed out. `None`: taken.
     Over { context: TaskContext, result: Option<Result<R, TaskError>> },
 }
@@ -39,6 +44,8 @@ impl<R: Message> fmt::Debug for TaskHandle<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (context, taken) = match &self.0 {
             State::Pooled { window, taken, .. } => (&window.job().context(0), *taken),
+            #[cfg(feature = "engine")]
+            State::Distant { call, taken, .. } => (&call.context(), *taken),
             State::Over { context, result } => (context, result.is_none()),
         };
         let mut out = f.debug_struct("TaskHandle");
@@ -49,6 +56,12 @@ impl<R: Message> fmt::Debug for TaskHandle<R> {
 impl<R: Message> TaskHandle<R> {
     pub(super) fn new(core: Arc<Core>, window: Window<R>) -> Self {
         TaskHandle(State::Pooled { core, window, taken: false, waker: None }, Emissions::default())
+    }
+
+    /// A handle of a call that runs elsewhere.
+    #[cfg(feature = "engine")]
+    pub(crate) fn distant(call: Arc<dyn Distant<R>>) -> Self {
+        TaskHandle(State::Distant { call, taken: false, waker: None }, Emissions::default())
     }
 
     /// A handle of a call that is over.
@@ -68,6 +81,8 @@ impl<R: Message> TaskHandle<R> {
             State::Pooled { core, window, .. } => {
                 !core.is_here() || window.job().all_done(&mut 0) || core.is_hopeless()
             }
+            #[cfg(feature = "engine")]
+            State::Distant { call, .. } => call.is_over(),
             State::Over { .. } => true,
         }
     }
@@ -83,6 +98,10 @@ impl<R: Message> TaskHandle<R> {
             && core.is_here()
         {
             window.job().wait_all(Instant::now().checked_add(timeout), || core.is_hopeless());
+        }
+        #[cfg(feature = "engine")]
+        if let State::Distant { call, .. } = &self.0 {
+            call.wait(Instant::now().checked_add(timeout));
         }
         Ok(self.is_ready())
     }
@@ -148,6 +167,10 @@ impl<R: Message> TaskHandle<R> {
         {
             core.cancel_job(window.job(), Ending::Cancelled, level);
         }
+        #[cfg(feature = "engine")]
+        if let State::Distant { call, .. } = &self.0 {
+            call.cancel(level);
+        }
     }
 
     /// Calls `callback` with the result once the call is over, on a thread of the calling process that does only that. The value can
@@ -184,6 +207,12 @@ impl<R: Message> TaskHandle<R> {
                 let pool = Arc::downgrade(core);
                 let on_done = move || callback(&read(&reading, pool.upgrade().as_deref()));
                 core.watch(job, Until::Done, None, Box::new(move || watch::call_back(Box::new(on_done))));
+            }
+            #[cfg(feature = "engine")]
+            State::Distant { call, .. } => {
+                let reading = call.clone();
+                let on_done = move || callback(&reading.read());
+                call.when_over(Box::new(move || watch::call_back(Box::new(on_done))));
             }
             // Here: the value may be no `Send`, so it cannot be lent to another thread.
             State::Over { context, result } => {
@@ -264,6 +293,8 @@ impl<R: Message> TaskHandle<R> {
     pub fn emitted<T: Message + Send>(&self) -> Emitted<'_, T> {
         let pooled = match &self.0 {
             State::Pooled { core, window, .. } => Some((&**core, &**window.job())),
+            #[cfg(feature = "engine")]
+            State::Distant { .. } => None,
             State::Over { .. } => None,
         };
         Emitted::new(Source { emissions: &self.1, pooled })
@@ -305,6 +336,16 @@ impl<R: Message> TaskHandle<R> {
                 };
                 core.watch(window.job(), Until::Done, Some(Arc::downgrade(&waiter)), Box::new(send));
             }
+            #[cfg(feature = "engine")]
+            State::Distant { call, .. } => {
+                let sender = Arc::downgrade(sender);
+                call.when_over(Box::new(move || {
+                    if let Some(sender) = sender.upgrade() {
+                        // The channel has room for every handle.
+                        let _ = sender.try_send(index);
+                    }
+                }));
+            }
             State::Over { .. } => drop(sender.try_send(index)),
         }
     }
@@ -313,6 +354,8 @@ impl<R: Message> TaskHandle<R> {
     pub(super) fn has_failed(&self) -> bool {
         match &self.0 {
             State::Pooled { core, window, taken, .. } => !taken && read(window, Some(core)).is_err(),
+            #[cfg(feature = "engine")]
+            State::Distant { call, taken, .. } => !taken && call.is_over() && call.read().is_err(),
             State::Over { result, .. } => matches!(result, Some(Err(_))),
         }
     }
@@ -321,6 +364,17 @@ impl<R: Message> TaskHandle<R> {
         match &mut self.0 {
             State::Over { context, result } => {
                 result.take().unwrap_or_else(|| Err(TaskError::Taken { context: context.clone() }))
+            }
+            #[cfg(feature = "engine")]
+            State::Distant { call, taken, .. } => {
+                if *taken {
+                    return Err(TaskError::Taken { context: call.context() });
+                }
+                if !call.wait(timeout.and_then(|timeout| Instant::now().checked_add(timeout))) {
+                    return Err(TaskError::Timeout { context: call.context(), waited: timeout.unwrap_or_default() });
+                }
+                *taken = true;
+                call.read()
             }
             State::Pooled { core, window, taken, .. } => {
                 let job = window.job();
@@ -367,6 +421,11 @@ impl<R: Message> Sealed for TaskHandle<R> {
                 let rope = bell.rope();
                 core.watch(window.job(), Until::Done, Some(rope.waiter()), Box::new(move || rope.pull()));
             }
+            #[cfg(feature = "engine")]
+            State::Distant { call, .. } => {
+                let rope = bell.rope();
+                call.when_over(Box::new(move || rope.pull()));
+            }
             State::Over { .. } => bell.ring(),
         }
     }
@@ -395,6 +454,21 @@ impl<R: Message> Future for TaskHandle<R> {
                 core.watch(window.job(), Until::Done, None, Box::new(wake));
             }
         }
+        #[cfg(feature = "engine")]
+        if !self.is_ready()
+            && let State::Distant { call, waker, .. } = &mut self.0
+        {
+            let first = waker.is_none();
+            let slot = waker.get_or_insert_default().clone();
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+            if first {
+                call.when_over(Box::new(move || {
+                    if let Some(waker) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                        waker.wake();
+                    }
+                }));
+            }
+        }
         // Looked at again after the waker is in place.
         if self.is_ready() { Poll::Ready(self.take(None)) } else { Poll::Pending }
     }
@@ -407,6 +481,10 @@ impl<R: Message> Drop for TaskHandle<R> {
     fn drop(&mut self) {
         if let State::Pooled { core, window, .. } = &self.0 {
             core.detach(window.job());
+        }
+        #[cfg(feature = "engine")]
+        if let State::Distant { call, .. } = &self.0 {
+            call.let_go();
         }
     }
 }

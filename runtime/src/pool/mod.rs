@@ -19,11 +19,15 @@ mod claim;
 mod core;
 mod crew;
 mod current;
+#[cfg(feature = "engine")]
+mod distant;
 mod emitted;
 mod errand;
 mod error;
-mod estimate;
+pub(crate) mod estimate;
 mod feed;
+#[cfg(feature = "engine")]
+pub(crate) mod foreign;
 mod handle;
 mod hook;
 mod imap;
@@ -61,6 +65,8 @@ pub use batch::Batch;
 pub use builder::PoolBuilder;
 pub use cancel::CancelToken;
 pub(crate) use cancel::INTERRUPT;
+#[cfg(feature = "engine")]
+pub(crate) use distant::Distant;
 pub use emitted::Emitted;
 pub use error::PoolError;
 pub use handle::TaskHandle;
@@ -216,6 +222,18 @@ impl Pool {
     /// What the pool has done so far.
     pub fn stats(&self) -> PoolStats {
         stats::stats(&self.core)
+    }
+}
+
+#[cfg(feature = "engine")]
+impl Pool {
+    fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Most workers.
+    pub(crate) fn places(&self) -> usize {
+        self.core.workers()
     }
 }
 

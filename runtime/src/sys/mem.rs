@@ -84,6 +84,22 @@ pub(crate) fn map_wiped_on_fork(len: usize) -> io::Result<NonNull<u8>> {
     Ok(page)
 }
 
+/// Maps `len` private bytes, all zero, without reserving memory for them.
+#[cfg(feature = "engine")]
+pub(crate) fn map_private(len: usize) -> io::Result<NonNull<u8>> {
+    map(len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1)
+}
+
+/// Gives the pages of a private mapping back to the system; they read as zeros from then on.
+///
+/// # Safety
+/// The range is whole pages of a private mapping of this module, which nothing refers into.
+#[cfg(feature = "engine")]
+pub(crate) unsafe fn discard(address: NonNull<u8>, len: usize) {
+    // SAFETY: as demanded of the caller. Refused, the pages stay as they are.
+    unsafe { libc::madvise(address.as_ptr().cast(), len, libc::MADV_DONTNEED) };
+}
+
 fn map(len: usize, flags: libc::c_int, fd: libc::c_int) -> io::Result<NonNull<u8>> {
     // SAFETY: without MAP_FIXED the kernel picks a range that nobody uses.
     let address = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, fd, 0) };

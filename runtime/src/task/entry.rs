@@ -4,6 +4,7 @@
 use std::any::TypeId;
 
 use super::run::{RunCtx, SlotLayout};
+use super::wire::Wire;
 
 /// What the macro saw of a task.
 // Not public API. Used by generated code.
@@ -37,6 +38,7 @@ pub struct TaskCall {
     pub(super) role: Role,
     pub(super) grain: Grain,
     pub(super) failure: Option<unsafe fn(*const u8) -> Option<String>>,
+    pub(super) wire: Wire,
 }
 
 /// What a registered function is for.
@@ -75,6 +77,7 @@ impl TaskCall {
         input: SlotLayout,
         output: SlotLayout,
         nanos: u64,
+        wire: Wire,
     ) -> TaskCall {
         TaskCall {
             run,
@@ -84,6 +87,7 @@ impl TaskCall {
             role: Role::Task,
             grain: Grain::Chunk { nanos },
             failure: None,
+            wire,
         }
     }
 }
@@ -141,6 +145,12 @@ impl TaskEntry {
     pub unsafe fn failure(&self, output: *const u8) -> Option<String> {
         // SAFETY: passed on to the caller.
         self.call.failure.and_then(|failure| unsafe { failure(output) })
+    }
+
+    /// What is needed of its types where bytes come from a network.
+    #[cfg(feature = "engine")]
+    pub(crate) fn wire(&self) -> Wire {
+        self.call.wire
     }
 
     pub(super) fn key(&self) -> Key {

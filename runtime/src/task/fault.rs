@@ -62,6 +62,18 @@ macro_rules! kinds {
 kinds!(Panicked Failed WorkerDied Timeout Cancelled NotSendable Closed Full Empty Taken InUse Deadlock Poisoned Broken OutOfMemory Limit UnknownTask
     DuplicateTask InvalidInput InvalidData Spawn Unsupported Io);
 
+/// A number for a kind, the same in all processes of one build.
+#[cfg(feature = "engine")]
+pub(crate) fn kind_to_raw(kind: ErrorKind) -> u8 {
+    number(kind)
+}
+
+/// The kind of that number, if there is one.
+#[cfg(feature = "engine")]
+pub(crate) fn kind_from_raw(raw: u8) -> Option<ErrorKind> {
+    KINDS.iter().copied().find(|kind| number(*kind) == raw)
+}
+
 impl TaskFault {
     /// The fault as the error of an item.
     pub fn into_error(self, context: TaskContext, worker: u32, tries: u32) -> TaskError {

@@ -22,6 +22,7 @@ mod state;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use current::{Cancelled, CurrentTask, cancelled, check_cancelled, current, sleep};
 pub(crate) use current::{Runner, install as install_runner, within};
@@ -35,6 +36,8 @@ pub use error::{TaskContext, TaskError};
 pub use failure::{ArchivedFailure, Failure};
 pub use fallible::{AnyError, DebugError, DisplayError, NoError, Probe};
 pub use fault::TaskFault;
+#[cfg(feature = "engine")]
+pub(crate) use fault::{kind_from_raw, kind_to_raw};
 #[cfg(any(feature = "engine", feature = "journal"))]
 pub(crate) use flat::{failure_at, write_item};
 pub use function::{Borrowed, By, Call, NoState, StateFn, TaskFn};
@@ -51,3 +54,4 @@ pub use run::{Fallibly, Made, Plainly, RunCtx, STAGE_SHIFT, SlotLayout, construc
 pub use seen::TaskOutput;
 pub use slot::Slots;
 pub use state::{Home, WorkerState};
+pub use wire::Wire;

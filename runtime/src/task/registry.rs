@@ -293,6 +293,7 @@ mod tests {
             role: Role::Task,
             grain: Grain::Item,
             failure: None,
+            wire: crate::task::wire::Wire::of::<(), ()>(),
         };
         Box::leak(Box::new(TaskEntry::new(source, call)))
     }

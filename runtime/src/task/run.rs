@@ -17,6 +17,7 @@ use super::fault::TaskFault;
 use super::panic;
 use super::param::Kind;
 use super::state::WorkerState;
+use super::wire::Wire;
 use crate::message::{DecodeError, Decoder, Encoder, Message};
 
 /// Size and alignment of a slot.
@@ -327,6 +328,7 @@ macro_rules! arity {
                 role: Role::Task,
                 grain: Grain::Item,
                 failure: None,
+                wire: Wire::of::<$slots, R>(),
             }
         }
     };
@@ -365,6 +367,7 @@ macro_rules! arity {
                 role: Role::Task,
                 grain: Grain::Item,
                 failure: None,
+                wire: Wire::of::<$slots, R>(),
             }
         }
     };
@@ -401,6 +404,7 @@ macro_rules! arity {
                 role: Role::State,
                 grain: Grain::Item,
                 failure: None,
+                wire: Wire::of::<$slots, ()>(),
             }
         }
     };

@@ -124,6 +124,8 @@ pub(in crate::pool) struct JobShape {
     pub(in crate::pool) output: SlotLayout,
     /// What is committed at once.
     pub(in crate::pool) grain: Grain,
+    /// The inputs came as one piece, slots and data: its length, and how many slots before the first item's are in it.
+    pub(in crate::pool) piece: Option<(usize, usize)>,
 }
 
 impl JobShape {
@@ -135,7 +137,8 @@ impl JobShape {
         measure: bool,
     ) -> JobShape {
         let (input, output, grain) = (entry.input(), entry.output(), entry.grain());
-        JobShape { task, capacity: items, words: items.div_ceil(chunk), items, chunk, measure, input, output, grain }
+        let words = items.div_ceil(chunk);
+        JobShape { task, capacity: items, words, items, chunk, measure, input, output, grain, piece: None }
     }
 
     fn chunks(&self) -> usize {
@@ -162,7 +165,14 @@ impl JobShape {
     fn offsets(&self) -> Option<(usize, usize, usize)> {
         let words_end = size_of::<JobHeader>().checked_add(self.words.checked_add(self.skips())?.checked_mul(8)?)?;
         let inputs = words_end.checked_next_multiple_of(self.input.align.max(64))?;
-        let inputs_end = inputs.checked_add(self.capacity.checked_mul(self.input.size)?)?;
+        let slots = self.capacity.checked_mul(self.input.size)?;
+        let (inputs, inputs_end) = match self.piece {
+            None => (inputs, inputs.checked_add(slots)?),
+            Some((len, before)) => {
+                let first = inputs.checked_add(before.checked_mul(self.input.size)?)?;
+                (first, inputs.checked_add(len)?.max(first.checked_add(slots)?))
+            }
+        };
         let outputs = inputs_end.checked_next_multiple_of(self.output.align.max(64))?;
         let end = outputs.checked_add(self.output_slots().checked_mul(self.output.size)?)?;
         Some((inputs, outputs, end.max(outputs + 1)))

@@ -1,7 +1,6 @@
-//! What engines beyond this machine build on; used by the packages `offspring-mpi` and `offspring-nats` of this repository.
-// Not public API: it changes with them.
+//! Messages as bytes in memory that is kept.
 
-use crate::message::{DecodeError, EncodeError, Flat, Message};
+use crate::message::{Aligned, DecodeError, EncodeError, Flat, Message};
 
 /// A buffer that holds one message at a time as contiguous bytes, ready to cross a network; kept and used again.
 #[derive(Debug)]
@@ -55,6 +54,27 @@ impl Buffer {
         self.flat.room_after(0, len)
     }
 
+    /// A copy of these bytes.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory.
+    pub fn copy_of(bytes: &[u8]) -> Result<Buffer, EncodeError> {
+        let mut buffer = Buffer::new()?;
+        buffer.room(bytes.len())?.copy_from_slice(bytes);
+        Ok(buffer)
+    }
+
+    /// Over memory of which the first `len` bytes are in use.
+    pub(super) fn over(memory: Aligned, len: usize) -> Buffer {
+        Buffer { flat: Flat::over(memory), len }
+    }
+
+    /// Takes so many bytes behind the message for part of it.
+    pub(super) fn lengthen(&mut self, by: usize) {
+        self.len += by;
+    }
+
     /// Cuts the message to this length.
     pub fn shorten(&mut self, len: usize) {
         self.len = self.len.min(len);
@@ -77,9 +97,4 @@ impl Buffer {
     pub fn get<T: Message>(&self) -> Result<T, DecodeError> {
         self.flat.get::<T>(self.len)
     }
-}
-
-/// Which build of the program this is: equal in every process of one build.
-pub fn build_id() -> u64 {
-    crate::process::build_fingerprint()
 }
