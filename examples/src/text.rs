@@ -4,17 +4,21 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Calls `each` with every word of `text`, in lower case: the longest runs of ASCII letters, which is what
-/// `LC_ALL=C tr -cs '[:alpha:]' '\n' | tr '[:upper:]' '[:lower:]'` puts on lines.
-pub fn words(text: &[u8], mut each: impl FnMut(&[u8])) {
-    let mut word = Vec::new();
-    for run in text.split(|byte| !byte.is_ascii_alphabetic()) {
-        if !run.is_empty() {
-            word.clear();
-            word.extend(run.iter().map(u8::to_ascii_lowercase));
-            each(&word);
-        }
-    }
+/// The first word of `text` from `*at` on, which is moved behind it: the longest runs of ASCII letters, which is what
+/// `LC_ALL=C tr -cs '[:alpha:]' '\n'` puts on lines.
+pub fn next_word<'t>(text: &'t [u8], at: &mut usize) -> Option<&'t [u8]> {
+    let rest = text.get(*at..)?;
+    let start = rest.iter().position(u8::is_ascii_alphabetic)?;
+    let word = &rest[start..];
+    let len = word.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(word.len());
+    *at += start + len;
+    Some(&word[..len])
+}
+
+/// All words of `text`.
+pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut at = 0;
+    std::iter::from_fn(move || next_word(text, &mut at))
 }
 
 /// Is `bytes[start..end]` of the file valid UTF-8, with `start` and `end` moved to where a character ends?
@@ -103,14 +107,13 @@ mod tests {
     }
 
     fn collect(text: &[u8]) -> Vec<String> {
-        let mut found = Vec::new();
-        words(text, |word| found.push(String::from_utf8(word.to_vec()).unwrap()));
-        found
+        words(text).map(|word| String::from_utf8(word.to_vec()).unwrap()).collect()
     }
 
     #[test]
-    fn words_are_runs_of_ascii_letters_in_lower_case() {
-        assert_eq!(collect("Don't  STOP-me, naïve2you".as_bytes()), ["don", "t", "stop", "me", "na", "ve", "you"]);
+    fn words_are_runs_of_ascii_letters() {
+        assert_eq!(collect("Don't  STOP-me, naïve2you".as_bytes()), ["Don", "t", "STOP", "me", "na", "ve", "you"]);
+        assert_eq!(collect(b"  a"), ["a"]);
         assert_eq!(collect(b""), [""; 0]);
         assert_eq!(collect(b"[@`{"), [""; 0]);
     }

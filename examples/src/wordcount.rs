@@ -36,15 +36,17 @@ pub enum Word {
 }
 
 impl Word {
-    /// The word with these letters.
+    /// The word with these letters, in whatever case they are.
     pub fn new(letters: &[u8]) -> Word {
         let mut short = [0; SHORT];
         match short.get_mut(..letters.len()) {
             Some(place) => {
                 place.copy_from_slice(letters);
+                // All of them, the zeros too: a known number takes few instructions.
+                short.make_ascii_lowercase();
                 Word::Short(short)
             }
-            None => Word::Long(letters.to_vec()),
+            None => Word::Long(letters.to_ascii_lowercase()),
         }
     }
 
@@ -116,7 +118,9 @@ pub fn read_text(piece: Piece) -> Result<Vec<u8>, Failure> {
     if let Some((start, end)) = piece.range {
         return Ok(text::words_piece(&file, start, end, LONGEST_WORD)?);
     }
-    let mut bytes = Vec::new();
+    // Its length now; what comes after it meanwhile is read all the same.
+    let len = file.metadata()?.len().min(LARGEST) as usize;
+    let mut bytes = Vec::with_capacity(len + 1);
     if (&file).take(LARGEST + 1).read_to_end(&mut bytes)? as u64 > LARGEST {
         return Err(Failure::msg("it grew while it was read"));
     }
@@ -126,13 +130,41 @@ pub fn read_text(piece: Piece) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// Each word of a text, once for each time that it stands there.
+/// The words of a text, each once for each time that it stands there. They are looked for as they are asked for.
+#[message]
+#[derive(Debug)]
+pub struct Words {
+    text: Vec<u8>,
+}
+
+impl IntoIterator for Words {
+    type Item = (Word, u64);
+    type IntoIter = Counted;
+
+    fn into_iter(self) -> Counted {
+        Counted { text: self.text, at: 0 }
+    }
+}
+
+/// Iterator over [`Words`].
+#[derive(Debug)]
+pub struct Counted {
+    text: Vec<u8>,
+    at: usize,
+}
+
+impl Iterator for Counted {
+    type Item = (Word, u64);
+
+    fn next(&mut self) -> Option<(Word, u64)> {
+        text::next_word(&self.text, &mut self.at).map(|word| (Word::new(word), 1))
+    }
+}
+
+/// Each word of a text.
 #[task]
-pub fn words_of(text: Vec<u8>) -> Vec<(Word, u64)> {
-    // A word and what parts it from the next have about six letters.
-    let mut found = Vec::with_capacity(text.len() / 5);
-    text::words(&text, |word| found.push((Word::new(word), 1)));
-    found
+pub fn words_of(text: Vec<u8>) -> Words {
+    Words { text }
 }
 
 /// Adds two counts.
@@ -166,7 +198,7 @@ pub fn count_alone(paths: &[PathBuf]) -> io::Result<HashMap<Word, u64, impl Buil
         bytes.clear();
         File::open(path)?.read_to_end(&mut bytes)?;
         if std::str::from_utf8(&bytes).is_ok() {
-            text::words(&bytes, |word| *counts.entry(Word::new(word)).or_insert(0) += 1);
+            text::words(&bytes).for_each(|word| *counts.entry(Word::new(word)).or_insert(0) += 1);
         }
     }
     Ok(counts)
@@ -189,6 +221,7 @@ mod tests {
             assert_eq!(word.letters(), vec![b'x'; len]);
         }
         assert!(words.windows(2).all(|pair| pair[0] < pair[1] && pair[0] != pair[1]));
+        assert!(Word::new(b"ABC") == Word::new(b"abc") && Word::new(&[b'X'; 40]) == words[40]);
         assert!(Word::new(&[b'b'; 3]) > Word::new(&[b'a'; 40]));
         let hasher = DefaultHashBuilder::default();
         let hash = |word: &Word| hasher.hash_one(word);

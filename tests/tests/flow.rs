@@ -244,6 +244,14 @@ fn flows_equal_iterators_inline() {
     equals_std(&Inline::new(), 12);
 }
 
+/// As engines over a network have it: no result of a chunk is in reach of whoever merges it.
+#[test]
+fn flows_equal_iterators_where_partial_results_pass_by_value() {
+    let _watch = watchdog(Duration::from_secs(120));
+    equals_std(&Inline::new().apart(), 12);
+    bad_items_cost_themselves(&Inline::new().apart());
+}
+
 #[test]
 fn flows_equal_iterators_in_a_pool() {
     let _watch = watchdog(Duration::from_secs(240));
@@ -523,6 +531,137 @@ fn a_policy_ends_flows() {
     let _watch = watchdog(Duration::from_secs(120));
     stops_at_errors(&Inline::new());
     stops_at_errors(&Pool::builder().workers(2).build().unwrap());
+}
+
+#[task]
+fn cancel_at_five((x, token): (u64, CancelToken)) -> u64 {
+    if x == 5 {
+        token.cancel();
+    }
+    assert!(x < 8 || !token.is_cancelled(), "nothing begins after the token is cancelled");
+    x
+}
+
+/// Inline, everything is looked at before each item, in a chunk too: so what is told is exact.
+#[test]
+fn inline_flows_look_before_each_item() {
+    let _watch = watchdog(Duration::from_secs(60));
+    let inline = Inline::new();
+    for chunk in [1, 4, 1_000] {
+        let token = CancelToken::new().unwrap();
+        let ran = RefCell::new(0);
+        let items = (0u64..).map(|x| (x, token.clone())).inspect(|_| *ran.borrow_mut() += 1);
+        let flow = inline.flow(items).map(cancel_at_five).on_failure(|error| panic!("{error}"));
+        let error = flow.chunk_size(chunk).cancel(&token).count().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+    }
+    let pulled = RefCell::new(0);
+    let items = (0u64..).inspect(|_| *pulled.borrow_mut() += 1);
+    let error = inline.flow(items).map(picky).on_error(OnError::Stop).reduce(sum).unwrap_err();
+    assert_eq!((error.item(), pulled.take()), (Some(13), 14));
+    let lost = RefCell::new(Vec::new());
+    let flow = inline.flow(0..5u64).map(long_at_two).timeout(Duration::from_millis(200));
+    let values = flow.on_failure(|error| lost.borrow_mut().push((error.item(), error.kind()))).collect().unwrap();
+    assert_eq!((values, lost.take()), (vec![0, 1, 3, 4], vec![(Some(2), ErrorKind::Timeout)]));
+}
+
+/// Ends when it is told that its time is up.
+#[task]
+fn long_at_two(x: u64) -> u64 {
+    while x == 2 && !task::cancelled() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    x
+}
+
+#[task]
+fn own_number(_: u64) -> Option<usize> {
+    task::current().and_then(|run| run.item)
+}
+
+#[test]
+fn stages_know_the_number_of_their_item() {
+    let _watch = watchdog(Duration::from_secs(60));
+    fn check(engine: &impl Executor) {
+        let numbers = engine.flow(0..100u64).map(own_number).chunk_size(7).collect().unwrap();
+        assert_eq!(numbers, (0..100).map(Some).collect::<Vec<_>>());
+    }
+    check(&Inline::new());
+    check(&Pool::builder().workers(2).build().unwrap());
+    assert_eq!(task::current(), None);
+}
+
+/// What came before the panic is handed out, and the panic is the caller's, as with an iterator.
+#[test]
+fn a_panic_of_the_input_is_the_callers() {
+    let _watch = watchdog(Duration::from_secs(60));
+    fn check(engine: &impl Executor) {
+        let items = || (0..200u64).inspect(|x| assert!(*x != 150, "no more input"));
+        let panic = |end: &dyn Fn()| {
+            let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(end)).unwrap_err();
+            assert_eq!(payload.downcast_ref::<String>().map(String::as_str), Some("no more input"));
+        };
+        panic(&|| drop(engine.flow(items()).map(twist).collect()));
+        panic(&|| drop(engine.flow(items()).map(twist).reduce(sum)));
+        panic(&|| drop(engine.flow(items()).map(twist).chunks(7).map(total).count()));
+        let seen = RefCell::new(0);
+        panic(&|| {
+            engine.flow(items()).map(twist).stream().for_each(|value| *seen.borrow_mut() += value.map_or(0, |_| 1))
+        });
+        assert_eq!(seen.take(), 150);
+        assert_eq!(engine.flow(0..9u64).map(twist).count().unwrap(), 9);
+    }
+    check(&Inline::new());
+    check(&Pool::builder().workers(2).build().unwrap());
+}
+
+#[task]
+fn inner_flow(n: u64) -> u64 {
+    let pool = Pool::builder().workers(2).build().unwrap();
+    let inner = pool.flow(0..n).map(twist).reduce(sum).unwrap().unwrap_or(0);
+    inner.wrapping_add(Inline::new().flow(0..n).map(twist).reduce(sum).unwrap().unwrap_or(0))
+}
+
+#[test]
+fn a_stage_can_run_a_flow_itself() {
+    let _watch = watchdog(Duration::from_secs(120));
+    let pool = Pool::builder().workers(2).build().unwrap();
+    let expected = |n: u64| (0..n).map(twist).fold(0u64, u64::wrapping_add).wrapping_mul(2);
+    assert_eq!(pool.flow(0..6u64).map(inner_flow).collect().unwrap(), (0..6).map(expected).collect::<Vec<_>>());
+}
+
+#[task]
+fn large(x: u64) -> Vec<u64> {
+    vec![x; 300_000]
+}
+
+#[task]
+fn of_each(values: Vec<u64>) -> u64 {
+    values.len() as u64 + values[0]
+}
+
+#[task]
+fn longer(a: Vec<u64>, b: Vec<u64>) -> Vec<u64> {
+    if b.len() > a.len() || b[0] > a[0] { b } else { a }
+}
+
+#[test]
+fn values_of_megabytes_pass_through_stages_and_ends() {
+    let _watch = watchdog(Duration::from_secs(120));
+    fn check(engine: &impl Executor) {
+        let all: Vec<Vec<u64>> = engine.flow(0..8u64).map(large).collect().unwrap();
+        assert!(all.iter().enumerate().all(|(x, values)| values.len() == 300_000 && values[7] == x as u64));
+        assert_eq!(engine.flow(&all).map(of_each).collect().unwrap(), (300_000..300_008).collect::<Vec<_>>());
+        assert_eq!(engine.flow(0..20u64).map(large).chunk_size(1).reduce(longer).unwrap().unwrap()[0], 19);
+        assert_eq!(engine.flow(0..6u64).map(large).chunks(2).map(lengths).collect().unwrap(), [600_000; 3]);
+    }
+    check(&Inline::new());
+    check(&Pool::builder().workers(2).build().unwrap());
+}
+
+#[task]
+fn lengths(values: Vec<Vec<u64>>) -> usize {
+    values.iter().map(Vec::len).sum()
 }
 
 #[test]

@@ -11,7 +11,7 @@ use offspring_tests::{proc, watchdog};
 
 const WORKERS: usize = 3;
 /// So many kills have to hit, for each kind of flow.
-const KILLS: u64 = 60;
+const KILLS: u64 = 40;
 const PAUSE: Range<Duration> = Duration::from_micros(500)..Duration::from_millis(9);
 
 /// Keeps a processor busy for a while, so that kills hit within stages as well as between them.
@@ -118,8 +118,62 @@ fn kills_change_nothing_in_the_result_where_items_may_be_tried_again() {
         let mut values: Vec<u64> = pool.flow(all()).map(slow).unordered().stream().map(Result::unwrap).collect();
         values.sort_unstable();
         assert_eq!(values, all().collect::<Vec<_>>());
-        assert_eq!(pool.flow(all()).map(slow).count().unwrap(), ITEMS);
+        let values: Vec<u64> = pool.flow(all()).map(slow).stream().map(Result::unwrap).collect();
+        assert_eq!(values, all().collect::<Vec<_>>());
     });
+    in_a_storm("other ends", 10_000, |pool| {
+        assert_eq!(pool.flow(all()).map(slow).count().unwrap(), ITEMS);
+        assert_eq!(pool.flow(all()).map(slow).inspect(look).max_by_key(rest).unwrap(), all().max_by_key(rest));
+        assert_eq!(pool.flow(all()).chunk_size(7).map(slow).min_by_key(rest).unwrap(), all().min_by_key(rest));
+        let values = pool.flow(all()).map(slow).fold(no_values, add_value, all_values).unwrap();
+        assert_eq!(values, all().collect::<Vec<_>>());
+        pool.flow(all()).map(slow).for_each(visit).unwrap();
+    });
+    in_a_storm("cuts", 10_000, |pool| {
+        let some: Vec<u64> = pool.flow(0u64..).map(slow).filter(is_odd).take(1_000).map(slow).collect().unwrap();
+        assert_eq!(some, (0u64..).filter(is_odd).take(1_000).collect::<Vec<_>>());
+        let sums: Vec<u64> = pool.flow(all()).map(slow).chunks(7).map(total).collect().unwrap();
+        assert_eq!(sums, all().collect::<Vec<_>>().chunks(7).map(total).collect::<Vec<_>>());
+    });
+}
+
+#[task]
+fn look(_: &u64) {
+    work(2);
+}
+
+#[task]
+fn visit(_: u64) {
+    work(2);
+}
+
+#[task]
+fn rest(x: &u64) -> u64 {
+    x % 97
+}
+
+#[task]
+fn no_values() -> Vec<u64> {
+    Vec::new()
+}
+
+#[task]
+fn add_value(mut values: Vec<u64>, x: u64) -> Vec<u64> {
+    values.push(x);
+    values
+}
+
+#[task]
+fn all_values(mut a: Vec<u64>, b: Vec<u64>) -> Vec<u64> {
+    work(3);
+    a.extend(b);
+    a
+}
+
+#[task]
+fn total(values: &[u64]) -> u64 {
+    work(10);
+    values.iter().sum()
 }
 
 /// Without tries: each item is in the result, or it was told, and never both.

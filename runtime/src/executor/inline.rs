@@ -41,6 +41,8 @@ use crate::{CancelToken, ErrorKind, RunOptions, TaskHandle};
 pub struct Inline {
     maker: Option<Maker>,
     states: States,
+    /// What chunks of flows give is passed by value, as an engine over a network passes it.
+    apart: bool,
 }
 
 /// What state is made of: a constructor, and its encoded input.
@@ -140,7 +142,15 @@ impl Inline {
             reason: error.to_string(),
             kind: error.kind(),
         })?;
-        Ok(Inline { maker: Some(Maker { entry, input: slot, _spilled: encoder }), states: States::default() })
+        Ok(Inline { maker: Some(Maker { entry, input: slot, _spilled: encoder }), ..Inline::default() })
+    }
+
+    /// The same, but flows as over a network: what their chunks give is passed by value. Only in `testing` builds.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn apart(self) -> Inline {
+        Inline { apart: true, ..self }
     }
 
     /// Takes back what [`borrow_state`](Self::borrow_state) gave.
@@ -314,8 +324,8 @@ impl Course<'_> {
         };
         let limit = self.policy.timeout;
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let token = self.policy.token.clone();
-        let current = Rc::new(Current { entry, item: index, deadline, token, said: RefCell::default() });
+        let (item, token, said) = (index.into(), self.policy.token.clone(), RefCell::default());
+        let current = Rc::new(Current { entry, item, deadline: deadline.into(), token, said });
         // SAFETY: one input slot that this task's own type was encoded into, and one output slot of its layout.
         within(current.clone(), || unsafe { entry.run(&mut run) });
         let Saying { emitted, notes } = current.said.take();
@@ -342,12 +352,32 @@ impl Course<'_> {
     }
 }
 
+/// A chunk of a program's items, encoded.
+struct Chunk {
+    inputs: Slots,
+    /// Keeps what of them lies outside their slots.
+    encoder: Encoder,
+    items: usize,
+    /// Index of the first.
+    first: usize,
+}
+
 impl Inline {
-    /// Runs a program over encoded items.
-    fn run_chunk<P: Program>(&self, inputs: Slots, items: usize, mut encoder: Encoder) -> Kept<P::Output> {
+    /// Runs a program over a chunk; `None` if its token was cancelled meanwhile.
+    fn run_chunk<P: Program>(&self, policy: &Policy, chunk: Chunk) -> Option<Kept<P::Output>> {
+        let Chunk { inputs, mut encoder, items, first } = chunk;
         let output = Slots::new(P::ENTRY.output(), 1);
         install_panic_hook(|_| ());
         let mut state = self.borrow_state();
+        let (token, said) = (policy.token.clone(), RefCell::default());
+        let current = Rc::new(Current { entry: P::ENTRY, item: None.into(), deadline: None.into(), token, said });
+        let mut stopped = false;
+        let mut attend = |item: usize| {
+            current.item.set(Some(first + item));
+            current.deadline.set(policy.timeout.and_then(|limit| Instant::now().checked_add(limit)));
+            stopped |= is_cancelled(policy);
+            !stopped
+        };
         let mut run = RunCtx {
             inputs: inputs.as_ptr(),
             outputs: output.as_ptr(),
@@ -358,23 +388,21 @@ impl Inline {
             state: &mut state,
             // A program tells of faults in its output.
             fault: &mut |_, _| (),
-            attention: &AtomicU32::new(0),
-            attend: &mut |_| true,
+            attention: &AtomicU32::new(1),
+            attend: &mut attend,
             skips: &[],
             caught: || (),
         };
         // SAFETY: as many input slots as said, that this program's own items were encoded into, and one output slot of its layout.
-        unsafe { P::ENTRY.run(&mut run) };
+        within(current.clone(), || unsafe { P::ENTRY.run(&mut run) });
         if self.maker.is_some() {
             self.states.lock().push(state);
         }
         let slot = output.as_ptr();
         // SAFETY: the program was not stopped, so it left its output in the slot. All that it may refer to is kept.
-        unsafe { Kept::new(slot, Rc::new((output, inputs, encoder))) }
+        (!stopped).then(|| unsafe { Kept::new(slot, Rc::new((output, inputs, encoder))) })
     }
-}
 
-impl Inline {
     /// Runs a program over items, chunk by chunk as parts are asked for.
     fn parts<P, I>(
         &self,
@@ -388,55 +416,85 @@ impl Inline {
         I::Item: Accept<Fused<P>>,
     {
         let policy = options.run.over(policy);
-        let chunk = policy.chunk.unwrap_or(if options.lazy { 1 } else { INLINE_CHUNK });
+        let by_one = options.lazy || policy.on_error.most().is_some();
+        let size = match policy.timeout {
+            // What comes too late is to cost that item alone.
+            Some(_) => 1,
+            None => policy.chunk.unwrap_or(if by_one { 1 } else { INLINE_CHUNK }),
+        };
         let (mut next, mut ended) = (0, false);
         std::iter::from_fn(move || {
             let entry = P::ENTRY;
-            if !ended && policy.token.as_ref().is_some_and(CancelToken::is_cancelled) {
+            let context = |item| TaskContext::new(entry.name(), item);
+            if !ended && is_cancelled(&policy) {
                 ended = true;
-                let context = TaskContext::new(entry.name(), None);
-                return Some(Err(TaskError::Cancelled { context }));
+                return Some(Err(TaskError::Cancelled { context: context(None) }));
             }
-            let (first, inputs) = (next, Slots::new(entry.input(), chunk));
-            let mut encoder = Encoder::new(Box::new(Here(HeapSink::new())));
+            let (first, inputs) = (next, Slots::new(entry.input(), size));
+            let mut encoder = Encoder::new(Box::new(Here { heap: HeapSink::new(), reaches: !self.apart }));
             let (mut written, mut lost) = (0, Vec::new());
-            while !ended && written < chunk && lost.is_empty() {
+            while !ended && written < size && lost.is_empty() {
                 let Some(item) = items.next() else {
                     ended = true;
                     break;
                 };
-                // SAFETY: one of `chunk` slots of the layout that the program's entry states for its inputs; slots and what is spilled are on
+                // SAFETY: one of `size` slots of the layout that the program's entry states for its inputs; slots and what is spilled are on
                 // the heap of this process, and are kept as long as the part.
                 match unsafe { item.write(&mut encoder, inputs.as_ptr().add(written * entry.input().size)) } {
                     Ok(()) => written += 1,
                     Err(error) => {
-                        let context = TaskContext::new(entry.name(), Some(next));
-                        let error = TaskError::NotSendable { context, reason: error.to_string(), kind: error.kind() };
+                        let (context, reason) = (context(Some(next)), error.to_string());
+                        let error = TaskError::NotSendable { context, reason, kind: error.kind() };
                         lost.push(Lost { item: next, stage: 0, error });
                     }
                 }
                 next += 1;
             }
-            let outcome = (written > 0).then(|| self.run_chunk::<P>(inputs, written, encoder));
-            (outcome.is_some() || !lost.is_empty()).then_some(Ok(Part { first, items: next - first, outcome, lost }))
+            if written == 0 {
+                return (!lost.is_empty()).then_some(Ok(Part { first, items: next - first, outcome: None, lost }));
+            }
+            let begun = Instant::now();
+            let mut outcome = self.run_chunk::<P>(&policy, Chunk { inputs, encoder, items: written, first });
+            if outcome.is_none() {
+                ended = true;
+                return Some(Err(TaskError::Cancelled { context: context(None) }));
+            }
+            if self.apart {
+                outcome = outcome.and_then(|kept| kept.copy());
+            }
+            if let Some(limit) = policy.timeout.filter(|limit| begun.elapsed() > *limit) {
+                // Nobody could end it, and at which stage its time was up is not known.
+                let (context, worker) = (context(Some(first)), std::process::id());
+                let error = TaskError::TimedOut { context, limit, worker, tries: 1 };
+                lost.push(Lost { item: first, stage: 0, error });
+                outcome = None;
+            }
+            Some(Ok(Part { first, items: next - first, outcome, lost }))
         })
     }
 }
 
-/// Memory of this process, which is all there is: what lies in it is read where it lies.
-struct Here(HeapSink);
+fn is_cancelled(policy: &Policy) -> bool {
+    policy.token.as_ref().is_some_and(CancelToken::is_cancelled)
+}
+
+/// Memory of this process, which is all there is: what lies in it is read where it lies, unless that is to be as elsewhere.
+struct Here {
+    heap: HeapSink,
+    reaches: bool,
+}
 
 impl Sink for Here {
     fn more(&mut self, min: usize) -> Result<SinkSpan, EncodeError> {
-        self.0.more(min)
+        self.heap.more(min)
     }
 
     fn pin(&mut self, pin: &Pin) -> Result<(), EncodeError> {
-        self.0.pin(pin)
+        self.heap.pin(pin)
     }
 
     fn reaches(&self, _: *const u8) -> bool {
-        true
+        self.reaches
     }
 }
 
@@ -446,27 +504,27 @@ const INLINE_CHUNK: usize = 16;
 /// What a task that runs inline can ask about itself.
 struct Current {
     entry: &'static TaskEntry,
-    item: Option<usize>,
-    deadline: Option<Instant>,
+    item: Cell<Option<usize>>,
+    deadline: Cell<Option<Instant>>,
     token: Option<CancelToken>,
     said: RefCell<Saying>,
 }
 
 impl Runner for Current {
     fn current(&self) -> Option<CurrentTask> {
-        let Current { entry, item, deadline, .. } = *self;
-        let (task, worker) = (entry.name(), std::process::id());
-        Some(CurrentTask { task, item, tries: 1, worker, deadline, cancelled: self.is_cancelled() })
+        let (task, item, worker) = (self.entry.name(), self.item.get(), std::process::id());
+        let (deadline, cancelled) = (self.deadline.get(), self.is_cancelled());
+        Some(CurrentTask { task, item, tries: 1, worker, deadline, cancelled })
     }
 
     /// Its time being up counts, too: nobody else could tell it.
     fn is_cancelled(&self) -> bool {
         self.token.as_ref().is_some_and(CancelToken::is_cancelled)
-            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+            || self.deadline.get().is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     fn sleep(&self, deadline: Option<Instant>) {
-        let deadline = deadline.into_iter().chain(self.deadline).min();
+        let deadline = deadline.into_iter().chain(self.deadline.get()).min();
         let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
         match &self.token {
             Some(token) => drop(token.wait_timeout(left)),
@@ -510,6 +568,12 @@ macro_rules! inline_executor {
             fn with_options(&self, options: &RunOptions) -> impl Executor + '_ {
                 let $engine = self;
                 InlineRun { inline: $inline, policy: options.over(&$policy) }
+            }
+
+            fn own_options(&self) -> RunOptions {
+                let $engine = self;
+                let _ = $engine;
+                RunOptions::of(&$policy)
             }
 
             #[track_caller]

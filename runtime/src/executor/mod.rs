@@ -37,8 +37,15 @@ pub trait Executor {
     ///
     /// [`Inline`] runs one item after the other and can end none by force: a [timeout](RunOptions::timeout) makes
     /// [`task::cancelled`](crate::task::cancelled) true and the result of an item that ran longer an error, retries and the like have
-    /// nothing to do.
+    /// nothing to do. A token and [`OnError`](crate::OnError) are looked at before each item, in flows too.
     fn with_options(&self, options: &RunOptions) -> impl Executor + '_;
+
+    /// What the engine itself has been told of how to run things, for what is built on it.
+    // Not public API: flows call it.
+    #[doc(hidden)]
+    fn own_options(&self) -> RunOptions {
+        RunOptions::new()
+    }
 
     /// Runs `task` on every item; results in input order. As [`Pool::map`].
     ///
@@ -150,6 +157,10 @@ macro_rules! by_methods {
             fn with_options(&self, options: &RunOptions) -> impl Executor + '_ {
                 let $engine = self;
                 $batch.with_options(options)
+            }
+
+            fn own_options(&self) -> RunOptions {
+                RunOptions::of(self.policy())
             }
 
             #[track_caller]

@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use crate::RunOptions;
-use crate::message::Message;
-use crate::task::TaskError;
+use crate::message::{Decoder, EncodeError, Encoder, HeapSink, Message};
+use crate::task::{SlotLayout, Slots, TaskError};
 
 /// How a program is to be run.
 #[derive(Debug, Clone, Default)]
@@ -62,10 +62,26 @@ impl<R: Message> Kept<R> {
     /// The result at `slot`.
     ///
     /// # Safety
-    /// A valid archived `R` lies there, which nobody changes while `keep` lives. It is readable at the same distance from the input
-    /// slots of this engine's programs wherever those run.
+    /// A valid archived `R` lies there, which nobody changes while `keep` lives. If the sinks of this engine's inputs say that they reach it,
+    /// it is readable at the same distance from the input slots wherever those are read.
     pub unsafe fn new(slot: *const u8, keep: Rc<dyn Any>) -> Self {
         Kept { slot, _keep: keep, types: PhantomData }
+    }
+
+    /// A result that this process made itself, on its heap.
+    pub(crate) fn of(value: &R) -> Result<Self, EncodeError> {
+        let slot = Slots::new(SlotLayout::of::<R::Archived>(), 1);
+        let mut encoder = Encoder::new(Box::new(HeapSink::new()));
+        // SAFETY: a slot of this message's layout, on the heap, as is what the encoder writes besides.
+        unsafe { encoder.put(value, slot.as_ptr())? };
+        let at = slot.as_ptr();
+        // SAFETY: just written, and both are kept. An engine whose programs run elsewhere does not reach the heap, and takes it by value.
+        Ok(unsafe { Kept::new(at, Rc::new((slot, encoder))) })
+    }
+
+    /// The same value, elsewhere. `None`: it cannot be read or written.
+    pub(crate) fn copy(&self) -> Option<Self> {
+        Kept::of(&R::read(self.get(), &mut Decoder::new()).ok()?).ok()
     }
 
     /// The result, to be read in place.

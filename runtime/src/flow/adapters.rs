@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::chain::{Chain, Filter, FlatMap, Inspect, Map, Start, TryMap};
 use super::drive::Progress;
 use super::stage::{LookFn, StageFn};
-use super::{Flow, FlowError, Item};
+use super::{Flow, FlowError, Item, Stage};
 use crate::Executor;
 use crate::message::Message;
 use crate::pool::policy::{Policy, run_options};
@@ -16,11 +16,11 @@ use crate::task::{Role, registry};
 /// The items of a flow that goes on after [`Flow::take`] or [`Flow::chunks`].
 type Cut<'e, T> = Box<dyn Iterator<Item = T> + 'e>;
 
-/// The name of the task that `F` is, or the panic that names the cure when it is none.
+/// The task that `F` is, or the panic that names the cure when it is none.
 #[track_caller]
-pub(super) fn name_of<F: 'static>() -> &'static str {
+pub(super) fn stage_of<F: 'static>(method: &'static str) -> Stage {
     match registry::entry_of::<F>(Role::Task) {
-        Ok((_, entry)) => entry.name(),
+        Ok((_, entry)) => Stage { method, task: entry.name(), version: entry.source().version },
         Err(error) => panic!("{error}"),
     }
 }
@@ -64,7 +64,7 @@ impl<'e, E, I, S, C> Flow<'e, E, I, S, C> {
         self
     }
 
-    fn with<D>(mut self, stage: &'static str) -> Flow<'e, E, I, S, D> {
+    fn with<D>(mut self, stage: Stage) -> Flow<'e, E, I, S, D> {
         self.stages.push(stage);
         let Flow { engine, items, options, stages, base, report, progress, .. } = self;
         Flow { engine, items, options, stages, base, report, progress, chain: PhantomData }
@@ -102,7 +102,7 @@ where
         F: StageFn<C::Out, M>,
     {
         let _ = task;
-        self.with(name_of::<F>())
+        self.with(stage_of::<F>("map"))
     }
 
     /// As [`map`](Self::map) for a task that returns a `Result`: an `Ok` goes on as the value in it, an `Err` ends its way.
@@ -124,7 +124,7 @@ where
         F: StageFn<C::Out, M, Output = Result<T, X>>,
     {
         let _ = task;
-        self.with(name_of::<F>())
+        self.with(stage_of::<F>("try_map"))
     }
 
     /// Each value becomes any number of others: `task` returns a `Vec`, an `Option` or another collection.
@@ -147,7 +147,7 @@ where
         F: StageFn<C::Out, M, Output: IntoIterator>,
     {
         let _ = task;
-        self.with(name_of::<F>())
+        self.with(stage_of::<F>("flat_map"))
     }
 
     /// Only values for which `task`, a `fn(&T) -> bool`, says `true` go on.
@@ -169,7 +169,7 @@ where
         F: LookFn<C::Out, M, Output = bool>,
     {
         let _ = task;
-        self.with(name_of::<F>())
+        self.with(stage_of::<F>("filter"))
     }
 
     /// Calls `task`, a `fn(&T)`, with each value that passes.
@@ -191,7 +191,7 @@ where
         F: LookFn<C::Out, M, Output = ()>,
     {
         let _ = task;
-        self.with(name_of::<F>())
+        self.with(stage_of::<F>("inspect"))
     }
 }
 

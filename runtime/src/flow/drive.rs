@@ -7,15 +7,18 @@ use std::sync::Arc;
 
 use rkyv::result::ArchivedResult;
 
-use super::FlowError;
 use super::mishap::Mishap;
 use super::program::{Merge, Outcome, fault_of};
 use super::report::Report;
 use super::terminal::Terminal;
+use super::{FlowError, Mark};
 use crate::executor::{Executor, Kept, Part, ProgramOptions};
 use crate::message::{Decoder, Message};
 use crate::task::{TaskContext, TaskError};
-use crate::{ErrorKind, RunOptions};
+use crate::{ErrorKind, OnError, RunOptions};
+
+/// The parts of a run.
+pub(super) type Course<'e, P> = Box<dyn Iterator<Item = Result<Part<Outcome<P>>, TaskError>> + 'e>;
 
 /// What a part of a flow needs to know to report an item.
 #[derive(Debug, Clone)]
@@ -60,6 +63,23 @@ impl Names<'_> {
         FlowError::task_error(item, self.base + stage, self.name(stage), error)
     }
 
+    /// The number of the last stage.
+    pub(super) fn last(&self) -> u32 {
+        self.stages.len() as u32
+    }
+
+    /// What is said of a value that ended its way early.
+    pub(super) fn text(&self, item: usize, mark: &Mark) -> String {
+        match &mark.why {
+            Ok(text) => self.refusal(item, mark.stage, text.clone()).to_string(),
+            Err(error) => self.error(Some(item), mark.stage, error.clone()).to_string(),
+        }
+    }
+
+    fn refusal(&self, item: usize, stage: u32, text: String) -> FlowError {
+        FlowError::refused(item, self.base + stage, self.name(stage), text)
+    }
+
     /// An item could not be read from the input.
     pub(super) fn tell_input(&self, item: usize, error: &crate::message::EncodeError) {
         let context = TaskContext::new(self.name(0), Some(item));
@@ -91,7 +111,7 @@ impl Names<'_> {
         mut tell: impl FnMut(FlowError),
     ) -> Option<Kept<Outcome<P>>> {
         let Part { first, items, outcome, lost } = part;
-        let last = self.stages.len() as u32;
+        let last = self.last();
         let item = |item: usize| (!merged).then_some(item);
         let stage = |stage: u32| if merged { last } else { stage };
         let mut told: Vec<(usize, FlowError)> = Vec::new();
@@ -108,7 +128,7 @@ impl Names<'_> {
                         let at = first + mishap.item as usize;
                         let number = stage(mishap.stage);
                         let error = match mishap.refused {
-                            Some(text) => FlowError::refused(at, self.base + number, self.name(number), text),
+                            Some(text) => self.refusal(at, number, text),
                             None => {
                                 let context = TaskContext::new(self.name(number), item(at));
                                 let fault = crate::task::TaskFault::decode(&mishap.fault);
@@ -163,8 +183,9 @@ impl<'f, 'e, E: Executor, V: 'static, T: Terminal<V>> Tree<'f, 'e, E, V, T> {
         let run = run.clone().set(|policy| {
             policy.chunk = Some(T::FAN);
             policy.retries = policy.retries.max(MERGE_RETRIES);
-            // That is a limit for an item.
+            // Those are for items. What fails in merging is counted here.
             policy.timeout = None;
+            policy.on_error = OnError::Continue;
         });
         let options = ProgramOptions { run, ..ProgramOptions::default() };
         Tree { engine, names, options, levels: Vec::new(), values: std::marker::PhantomData }

@@ -2,21 +2,20 @@
 
 use std::hash::Hash;
 
-use super::adapters::name_of;
+use super::adapters::stage_of;
 use super::chain::{Chain, Map};
 use super::drive::{Tree, partial};
 use super::keyed::{GroupByKey, ReduceByKey, Table};
-use super::program::Work;
 use super::stage::{FoldFn, LookFn, StageFn};
-use super::stream::{Course, FlowStream, Parts};
+use super::stream::{FlowStream, Parts};
 use super::terminal::{Collect, Count, Fold, MaxByKey, MinByKey, Reduce, Terminal};
-use super::{Flow, FlowError, Item, Run, unchanged};
+use super::{End, Flow, FlowError, Item, Run, Stage, unchanged};
 use crate::Executor;
 use crate::executor::ProgramOptions;
 use crate::message::Message;
 use crate::task::{TaskError, TaskFn};
 
-impl<'e, E: Executor, I: Iterator> Run<'e, E, I> {
+impl<'e, E: Executor, I: Iterator + 'e> Run<'e, E, I> {
     /// Runs the flow and gives what each chunk made to `take`, in order.
     fn each<S, C, T>(self, mut take: impl FnMut(T::Partial)) -> Result<(), FlowError>
     where
@@ -25,8 +24,8 @@ impl<'e, E: Executor, I: Iterator> Run<'e, E, I> {
         C: Chain<S>,
         T: Terminal<C::Out>,
     {
-        let Run { engine, items, options, names } = self;
-        for part in engine.run_program::<Work<S, C, T>, I>(items, options) {
+        let (names, parts) = (self.names.clone(), self.parts::<S, C, T>());
+        for part in parts {
             match part {
                 Ok(part) => {
                     let kept = names.open(part, false, |error| names.tell(error));
@@ -50,11 +49,10 @@ impl<'e, E: Executor, I: Iterator> Run<'e, E, I> {
         C::Out: 'static,
         T: Terminal<C::Out>,
     {
-        let Run { engine, items, options, names } = self;
-        let mut tree = Tree::<'_, '_, E, C::Out, T>::new(engine, &names, &options.run);
+        let (names, engine) = (self.names.clone(), self.engine);
+        let mut tree = Tree::<'_, '_, E, C::Out, T>::new(engine, &names, &self.options.run);
         let run = || -> Result<Option<T::Partial>, TaskError> {
-            let options = ProgramOptions { unordered: false, ..options };
-            for part in engine.run_program::<Work<S, C, T>, I>(items, options) {
+            for part in self.with(|options| options.unordered = false).parts::<S, C, T>() {
                 if let Some(kept) = names.open(part?, false, |error| names.tell(error)) {
                     tree.push(kept)?;
                 }
@@ -93,11 +91,11 @@ where
     pub fn collect(self) -> Result<Vec<C::Out>, FlowError> {
         let mut all = Vec::new();
         if Self::IS_EMPTY {
-            let Run { items, names, .. } = self.into_run(&[]);
+            let Run { items, names, .. } = self.into_run(End::COLLECT);
             all.extend(unchanged::<I, S, C>(items, names.clone()));
             return names.report.borrow_mut().result(all);
         }
-        self.into_run(&[]).each::<S, C, Collect>(|mut part| match all.is_empty() {
+        self.into_run(End::COLLECT).each::<S, C, Collect>(|mut part| match all.is_empty() {
             true => all = part,
             false => all.append(&mut part),
         })?;
@@ -113,11 +111,11 @@ where
     pub fn count(self) -> Result<u64, FlowError> {
         let mut all = 0;
         if Self::IS_EMPTY {
-            let Run { items, names, .. } = self.into_run(&[]);
+            let Run { items, names, .. } = self.into_run(End::named("count"));
             all = items.count() as u64;
             return names.report.borrow_mut().result(all);
         }
-        self.into_run(&[]).each::<S, C, Count>(|part| all += part)?;
+        self.into_run(End::named("count")).each::<S, C, Count>(|part| all += part)?;
         Ok(all)
     }
 
@@ -144,8 +142,8 @@ where
         F: StageFn<C::Out, M, Output = ()>,
     {
         let _ = task;
-        let name = name_of::<F>();
-        self.into_run(&[name]).each::<S, Map<C, F, M>, Count>(|_| ())
+        let end = End::of(stage_of::<F>("for_each"));
+        self.into_run(end).each::<S, Map<C, F, M>, Count>(|_| ())
     }
 
     /// Two values become one by `task`, until one is left; `None` if there was none.
@@ -174,8 +172,8 @@ where
         F: FoldFn<C::Out, C::Out>,
     {
         let _ = task;
-        let name = name_of::<F>();
-        Ok(self.into_run(&[name]).merged::<S, C, Reduce<F>>()?.flatten())
+        let end = End::of(stage_of::<F>("reduce"));
+        Ok(self.into_run(end).merged::<S, C, Reduce<F>>()?.flatten())
     }
 
     /// Values are put to what `start` gives by `fold`, chunk by chunk; what chunks gave becomes one by `merge`.
@@ -218,12 +216,13 @@ where
         G: FoldFn<A, A>,
     {
         let _ = (fold, merge);
-        let (name, name_of_merge) = (name_of::<F>(), name_of::<G>());
-        let (name_of_start, engine) = (name_of::<N>(), self.engine);
-        let _ = name_of_merge;
-        match self.into_run(&[name]).merged::<S, C, Fold<N, F, G>>()?.flatten() {
+        let (engine, first) = (self.engine, stage_of::<N>("fold"));
+        // It joins what chunks gave; what an item gives does not depend on it.
+        stage_of::<G>("fold");
+        let end = End { first: Some(first), ..End::of(stage_of::<F>("fold")) };
+        match self.into_run(end).merged::<S, C, Fold<N, F, G>>()?.flatten() {
             Some(all) => Ok(all),
-            None => nothing(engine, start, name_of_start),
+            None => nothing(engine, start, first.task),
         }
     }
 
@@ -252,8 +251,8 @@ where
         F: LookFn<C::Out, M, Output: Ord>,
     {
         let _ = key;
-        let name = name_of::<F>();
-        Ok(self.into_run(&[name]).merged::<S, C, MinByKey<F, M>>()?.flatten().map(|(_, value)| value))
+        let end = End::of(stage_of::<F>("min_by_key"));
+        Ok(self.into_run(end).merged::<S, C, MinByKey<F, M>>()?.flatten().map(|(_, value)| value))
     }
 
     /// The value with the greatest key by `key`, a `fn(&T) -> K`; of equals the last.
@@ -267,8 +266,8 @@ where
         F: LookFn<C::Out, M, Output: Ord>,
     {
         let _ = key;
-        let name = name_of::<F>();
-        Ok(self.into_run(&[name]).merged::<S, C, MaxByKey<F, M>>()?.flatten().map(|(_, value)| value))
+        let end = End::of(stage_of::<F>("max_by_key"));
+        Ok(self.into_run(end).merged::<S, C, MaxByKey<F, M>>()?.flatten().map(|(_, value)| value))
     }
 
     /// Results while the input is still being read: lazily, in order unless [`unordered`](Self::unordered) was said, and in bounded memory.
@@ -292,15 +291,16 @@ where
     #[doc(alias = "imap_unordered")]
     pub fn stream(self) -> FlowStream<'e, C::Out> {
         let is_empty = Self::IS_EMPTY;
-        let Run { engine, items, options, names } = self.into_run(&[]);
+        let run = self.into_run(End::COLLECT);
+        let names = run.names.clone();
         if is_empty {
-            let values = unchanged::<I, S, C>(items, names.clone());
+            let values = unchanged::<I, S, C>(run.items, names.clone());
             return FlowStream::new(Parts::Here(Box::new(values)), names, true);
         }
-        let ordered = !options.unordered;
-        let begin = move |ordered: bool| -> Course<'e, C::Out> {
-            let options = ProgramOptions { lazy: true, unordered: !ordered, ..options };
-            Box::new(engine.run_program::<Work<S, C, Collect>, I>(items, options))
+        let ordered = !run.options.unordered;
+        let begin = move |ordered: bool| {
+            let lazily = |options: &mut ProgramOptions| (options.lazy, options.unordered) = (true, !ordered);
+            run.with(lazily).parts::<S, C, Collect>()
         };
         FlowStream::new(Parts::Later(Box::new(begin)), names, ordered)
     }
@@ -335,8 +335,8 @@ where
         F: FoldFn<V, V>,
     {
         let _ = task;
-        let name = name_of::<F>();
-        Ok(Table::new(self.into_run(&[name]).merged::<S, C, ReduceByKey<F>>()?.unwrap_or_default()))
+        let end = End::of(stage_of::<F>("reduce_by_key"));
+        Ok(Table::new(self.into_run(end).merged::<S, C, ReduceByKey<F>>()?.unwrap_or_default()))
     }
 
     /// All values for each key of the pairs that come out, in the order of their items.
@@ -366,7 +366,11 @@ where
         K: Message + Hash + Eq,
         V: Message,
     {
-        Ok(Table::new(self.into_run(&["group_by_key"]).merged::<S, C, GroupByKey>()?.unwrap_or_default()))
+        Ok(Table::new(
+            self.into_run(End { stage: Some(Stage::GROUP), ..End::named("group_by_key") })
+                .merged::<S, C, GroupByKey>()?
+                .unwrap_or_default(),
+        ))
     }
 }
 

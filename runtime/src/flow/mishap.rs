@@ -6,7 +6,7 @@ use std::any::type_name;
 use offspring_macros::message;
 
 use crate::message::{Encoder, HeapSink, Message};
-use crate::task::{Role, SlotLayout, Slots, TaskFault, registry};
+use crate::task::{PanicRecord, Role, SlotLayout, Slots, TaskError, TaskFault, registry};
 
 /// A value that ended its way early.
 #[message(crate = crate, derive(Debug))]
@@ -32,6 +32,22 @@ impl Mishap {
     /// The library's own reason.
     pub(super) fn fault(item: usize, stage: u32, fault: &TaskFault) -> Mishap {
         Mishap { fault: fault.encode(), ..Mishap::at(item, stage) }
+    }
+
+    /// The mishap that this is the error of; `None` where it was not the worker that told of it.
+    pub(super) fn again(stage: u32, error: &TaskError) -> Option<Mishap> {
+        let fault = match error {
+            TaskError::Panicked { message, location, backtrace, .. } => TaskFault::Panicked(PanicRecord {
+                message: message.clone(),
+                location: location.clone(),
+                backtrace: backtrace.clone(),
+            }),
+            TaskError::NotSendable { reason, kind, .. } => {
+                TaskFault::NotSendable { reason: reason.clone(), kind: *kind }
+            }
+            _ => return None,
+        };
+        Some(Mishap { worker: error.worker().unwrap_or(0), ..Mishap::fault(0, stage, &fault) })
     }
 
     /// The task's own reason.

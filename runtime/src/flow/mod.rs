@@ -1,12 +1,13 @@
 //! Flows: tasks one after the other on each item, and an end that makes something of all of them.
 //!
 //! How they work is in `README.md` beside this file. From the bottom up: `stage` (tasks as stages), `chain` (stages after one
-//! another), `terminal` and `keyed` (ends), `program` (what a worker runs), `source` (items), `drive` (the caller's side), `stream`
+//! another), `terminal` and `keyed` (ends), `program` (what a worker runs), `source` (items), `drive` (the caller's side), `durable` (journals), `stream`
 //! and the methods in `adapters` and `ends`.
 
 mod adapters;
 mod chain;
 mod drive;
+mod durable;
 mod ends;
 mod error;
 mod keyed;
@@ -24,11 +25,13 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 pub(crate) use chain::Start;
+pub(crate) use durable::{Fate, Mark};
 pub use error::FlowError;
 pub use keyed::Table;
 pub(crate) use source::Item;
 pub use stream::FlowStream;
 
+use crate::Executor;
 use crate::executor::ProgramOptions;
 use crate::message::Message;
 use crate::pool::policy::Policy;
@@ -69,6 +72,11 @@ pub(crate) mod internals {
 /// `group_by_key` all values, `reduce_by_key` one for each key, in the worker for its chunk and in the caller for all;
 /// `count`, `reduce`, `fold` and `for_each` next to nothing, `stream` a few chunks.
 ///
+/// # Kept in a file
+///
+/// With the option `journal` (a feature of the crate), what each item gave to the end is recorded, and not done again by the next run of the
+/// program; what ended early is, too, with its stage. Each item is a chunk of its own then.
+///
 /// ```
 /// use offspring::{Pool, task};
 ///
@@ -103,7 +111,7 @@ pub struct Flow<'e, E, I, S, C> {
     engine: &'e E,
     items: I,
     options: ProgramOptions,
-    stages: Vec<&'static str>,
+    stages: Vec<Stage>,
     /// Stages of the parts before.
     base: u32,
     report: Rc<RefCell<Report<'e>>>,
@@ -117,10 +125,47 @@ impl<E, I, S, C> fmt::Debug for Flow<'_, E, I, S, C> {
     }
 }
 
-impl<'e, E, I, S> Flow<'e, E, I, S, Start> {
+impl<'e, E: Executor, I, S> Flow<'e, E, I, S, Start> {
     pub(crate) fn new(engine: &'e E, items: I) -> Self {
-        let (options, report, progress) = (ProgramOptions::default(), Rc::default(), Progress::default());
+        let options = ProgramOptions { run: engine.own_options(), ..ProgramOptions::default() };
+        let (report, progress) = (Rc::default(), Progress::default());
         Flow { engine, items, options, stages: Vec::new(), base: 0, report, progress, chain: PhantomData }
+    }
+}
+
+/// A task in a flow: by which method it came in, and what it is.
+#[derive(Debug, Clone, Copy)]
+struct Stage {
+    method: &'static str,
+    task: &'static str,
+    version: u32,
+}
+
+impl Stage {
+    /// In the place of a task, at an end that has none.
+    const GROUP: Stage = Stage { method: "group_by_key", task: "group_by_key", version: 0 };
+}
+
+/// How a flow ends.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    method: &'static str,
+    /// Makes what a fold begins with.
+    first: Option<Stage>,
+    /// The end's own task.
+    stage: Option<Stage>,
+}
+
+impl End {
+    /// All values, whoever wants them.
+    const COLLECT: End = End::named("collect");
+
+    const fn named(method: &'static str) -> End {
+        End { method, first: None, stage: None }
+    }
+
+    const fn of(stage: Stage) -> End {
+        End { stage: Some(stage), ..End::named(stage.method) }
     }
 }
 
@@ -130,16 +175,26 @@ struct Run<'e, E, I> {
     items: I,
     options: ProgramOptions,
     names: Names<'e>,
+    stages: Vec<Stage>,
+    end: End,
+}
+
+impl<E, I> Run<'_, E, I> {
+    /// The same with other options.
+    fn with(mut self, change: impl FnOnce(&mut ProgramOptions)) -> Self {
+        change(&mut self.options);
+        self
+    }
 }
 
 impl<'e, E, I, S, C> Flow<'e, E, I, S, C> {
-    /// Takes the flow apart for an end whose own tasks are these.
-    fn into_run(mut self, end: &[&'static str]) -> Run<'e, E, I> {
-        self.stages.extend(end);
+    /// Takes the flow apart for an end.
+    fn into_run(self, end: End) -> Run<'e, E, I> {
         let most = self.options.run.over(&Policy::default()).on_error.most();
         self.report.borrow_mut().most = most;
-        let names = Names { stages: self.stages.into(), base: self.base, report: self.report, progress: self.progress };
-        Run { engine: self.engine, items: self.items, options: self.options, names }
+        let stages = self.stages.iter().chain(&end.stage).map(|stage| stage.task).collect();
+        let names = Names { stages, base: self.base, report: self.report, progress: self.progress };
+        Run { engine: self.engine, items: self.items, options: self.options, names, stages: self.stages, end }
     }
 }
 

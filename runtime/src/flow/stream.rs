@@ -4,20 +4,14 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use super::FlowError;
-use super::drive::{Names, partial};
-use super::program::Outcome;
-use crate::executor::Part;
+use super::drive::{Course, Names, partial};
 use crate::message::Message;
-use crate::task::TaskError;
-
-/// The parts of a run.
-pub(super) type Course<'e, T> = Box<dyn Iterator<Item = Result<Part<Outcome<Vec<T>>>, TaskError>> + 'e>;
 
 /// What a stream reads: parts of a run, or values that need none.
 pub(super) enum Parts<'e, T> {
     /// Not begun; given whether the order is to be kept.
-    Later(Box<dyn FnOnce(bool) -> Course<'e, T> + 'e>),
-    Run(Course<'e, T>),
+    Later(Box<dyn FnOnce(bool) -> Course<'e, Vec<T>> + 'e>),
+    Run(Course<'e, Vec<T>>),
     Here(Box<dyn Iterator<Item = T> + 'e>),
     Ended,
 }

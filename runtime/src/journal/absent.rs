@@ -1,5 +1,8 @@
 //! In the place of journals in builds without the feature `journal`: there never is one.
 
+use std::sync::Arc;
+
+use crate::flow::Fate;
 use crate::message::Message;
 use crate::task::{Accept, TaskEntry, TaskError};
 
@@ -41,6 +44,15 @@ impl Run {
         match *journal {}
     }
 
+    pub(crate) fn begin_flow(
+        journal: &Journal,
+        _: &'static TaskEntry,
+        _: Arc<str>,
+        _: &[u32],
+    ) -> Result<Run, TaskError> {
+        match *journal {}
+    }
+
     pub(crate) fn admit<M, A: Accept<M>>(&mut self, _: &A, _: usize) -> Admitted {
         match *self {}
     }
@@ -50,6 +62,14 @@ impl Run {
     }
 
     pub(crate) fn settle<R: Message>(&mut self, _: Running, _: Result<R, TaskError>) -> Result<R, TaskError> {
+        match *self {}
+    }
+
+    pub(crate) fn recall_fate<P: Message>(&mut self, _: Known) -> Result<Fate<P>, TaskError> {
+        match *self {}
+    }
+
+    pub(crate) fn keep_fate<P: Message>(&mut self, _: Running, _: Fate<P>, _: Option<String>) -> Result<(), TaskError> {
         match *self {}
     }
 

@@ -1,7 +1,7 @@
 //! Durable batches: what is finished is kept in a file, and a run that was stopped goes on where it was.
 //!
 //! From the outside in: [`Journal`] says which file and how; `run.rs` sits between a batch and its items, asks which are recorded already,
-//! and records those that are not; `writer.rs` commits many items at a time, on a thread; `store.rs` is the file. [`JournalReader`] looks at
+//! and records those that are not (for flows with `way.rs`); `writer.rs` commits many items at a time, on a thread; `store.rs` is the file. [`JournalReader`] looks at
 //! one from outside.
 mod error;
 mod inspect;
@@ -14,6 +14,7 @@ mod store;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod way;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ pub enum Durability {
 
 /// A file in which a batch records its finished items, so that the next run of the program does not do them again.
 ///
-/// Give it to [`Batch::journal`](crate::Batch::journal); a path will do for the usual settings. An item is known by its task's name and
+/// Give it to [`Batch::journal`](crate::Batch::journal) or [`Flow::journal`](crate::Flow::journal); a path will do for the usual settings. An item is known by its task's name and
 /// version (`#[task(version = 2)]`), its input, and how many equal ones came before it in its batch; so items may be added, removed and
 /// reordered between runs. Change the version when the task computes something else, or when its result's type changes.
 ///

@@ -10,25 +10,59 @@ use super::store::{Place, RunRow, Segment};
 use super::writer::Open;
 use super::{Journal, JournalError, kept};
 use crate::ErrorKind;
-use crate::message::{Flat, Message};
+use crate::message::{DecodeError, EncodeError, Flat, Message};
 use crate::task::{Accept, TaskContext, TaskEntry, TaskError};
 
 /// One batch with a journal.
 #[derive(Debug)]
 pub(crate) struct Run {
-    open: Arc<Open>,
-    journal: Journal,
-    entry: &'static TaskEntry,
-    /// The task's number in the journal, and those of its other versions.
-    task: u32,
+    pub(super) desk: Desk,
+    /// The numbers that the subject's other versions have in the journal.
     others: Vec<u32>,
     inputs: Flat,
-    outputs: Flat,
+    pub(super) outputs: Flat,
     /// How many items with this hash came by.
     equal: HashMap<[u8; 16], u32>,
     /// The segment that was last read from.
     last: Option<(u64, Segment)>,
     row: RunRow,
+}
+
+/// Where a batch's items are written down.
+#[derive(Debug)]
+pub(super) struct Desk {
+    open: Arc<Open>,
+    journal: Journal,
+    subject: Subject,
+    /// The subject's number in the journal.
+    task: u32,
+}
+
+/// What a batch does with each item: a task, or the stages of a flow.
+#[derive(Debug)]
+struct Subject {
+    entry: &'static TaskEntry,
+    name: Arc<str>,
+    version: u32,
+    /// What an item is known by besides its input.
+    seed: blake3::Hasher,
+}
+
+impl Subject {
+    /// `versions` are those of a flow's tasks, if it is one: their sum is its own.
+    fn new(entry: &'static TaskEntry, name: Arc<str>, version: u32, versions: &[u32]) -> Subject {
+        let mut seed = blake3::Hasher::new();
+        seed.update(&(name.len() as u64).to_le_bytes());
+        seed.update(name.as_bytes());
+        seed.update(&version.to_le_bytes());
+        for version in versions {
+            seed.update(&version.to_le_bytes());
+        }
+        for layout in [entry.input(), entry.output()] {
+            seed.update(&(layout.size as u64).to_le_bytes());
+        }
+        Subject { entry, name, version, seed }
+    }
 }
 
 /// What is to become of an item.
@@ -53,8 +87,17 @@ pub(crate) struct Known {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Running {
     key: Key,
-    index: u64,
+    pub(super) index: u64,
     since: Instant,
+}
+
+/// How an item ended, as its record says it.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) text: Option<String>,
+    pub(super) tries: u32,
+    pub(super) worker: u32,
 }
 
 impl Known {
@@ -67,58 +110,56 @@ impl Known {
 impl Run {
     /// Opens the journal for a batch of this task.
     pub(crate) fn begin(journal: &Journal, entry: &'static TaskEntry) -> Result<Run, TaskError> {
-        let context = || TaskContext::of(entry.name(), None);
-        let refused = |error: JournalError| lost(context(), &error);
-        let open = journal.open().map_err(refused)?;
-        Run::over(open, journal, entry).map_err(|error| TaskError::NotSendable {
-            context: context(),
-            reason: error.to_string(),
-            kind: error.kind(),
-        })
+        Run::of(journal, Subject::new(entry, entry.name().into(), entry.source().version, &[]))
     }
 
-    pub(super) fn over(
-        open: Arc<Open>,
+    /// Opens the journal for a flow whose tasks have these versions, and whose items are those of `entry`.
+    pub(crate) fn begin_flow(
         journal: &Journal,
         entry: &'static TaskEntry,
-    ) -> Result<Run, crate::message::EncodeError> {
-        let (task, others) = open.task(entry.name(), entry.source().version);
-        Ok(Run {
-            open,
-            journal: journal.clone(),
-            entry,
-            task,
-            others,
-            inputs: Flat::new()?,
-            outputs: Flat::new()?,
-            equal: HashMap::new(),
-            last: None,
-            row: RunRow { task: task.into(), started: record::now(), ..RunRow::default() },
-        })
+        name: Arc<str>,
+        versions: &[u32],
+    ) -> Result<Run, TaskError> {
+        let version = versions.iter().fold(0u32, |sum, version| sum.saturating_add(*version));
+        Run::of(journal, Subject::new(entry, name, version, versions))
     }
 
-    fn context(&self, index: u64) -> TaskContext {
-        TaskContext::of(self.entry.name(), Some(index as usize))
+    fn of(journal: &Journal, subject: Subject) -> Result<Run, TaskError> {
+        let context = TaskContext::new(subject.name.clone(), None);
+        let open = journal.open().map_err(|error| lost(context.clone(), &error))?;
+        let no_memory = |error: EncodeError| TaskError::NotSendable {
+            context: context.clone(),
+            reason: error.to_string(),
+            kind: error.kind(),
+        };
+        let (task, others) = open.task(&subject.name, subject.version);
+        let row = RunRow { task: task.into(), started: record::now(), ..RunRow::default() };
+        Ok(Run {
+            desk: Desk { open, journal: journal.clone(), subject, task },
+            others,
+            inputs: Flat::new().map_err(no_memory)?,
+            outputs: Flat::new().map_err(no_memory)?,
+            equal: HashMap::new(),
+            last: None,
+            row,
+        })
     }
 
     /// Whether an item must be run.
     pub(crate) fn admit<M, A: Accept<M>>(&mut self, item: &A, index: usize) -> Admitted {
         let index = index as u64;
-        let bytes = match crate::task::write_item(self.entry, item, &mut self.inputs) {
+        let bytes = match crate::task::write_item(self.desk.subject.entry, item, &mut self.inputs) {
             Ok(bytes) => bytes,
             Err(error) => {
                 let (reason, kind) = (error.to_string(), error.kind());
-                return Admitted::Failed(TaskError::NotSendable { context: self.context(index), reason, kind });
+                return Admitted::Failed(TaskError::NotSendable {
+                    context: self.desk.context(Some(index)),
+                    reason,
+                    kind,
+                });
             }
         };
-        let source = self.entry.source();
-        let mut hash = blake3::Hasher::new();
-        hash.update(&(source.name.len() as u64).to_le_bytes());
-        hash.update(source.name.as_bytes());
-        hash.update(&source.version.to_le_bytes());
-        for layout in [self.entry.input(), self.entry.output()] {
-            hash.update(&(layout.size as u64).to_le_bytes());
-        }
+        let mut hash = self.desk.subject.seed.clone();
         hash.update(&(bytes.len() as u64).to_le_bytes());
         hash.update(bytes);
         let input = half(&hash);
@@ -126,16 +167,16 @@ impl Run {
         hash.update(&equal.to_le_bytes());
         *equal += 1;
         let key = half(&hash);
-        match self.open.find(&key) {
-            Some(place) if place.outcome == Outcome::Done || !self.journal.retry_failed => {
+        match self.desk.open.find(&key) {
+            Some(place) if place.outcome == Outcome::Done || !self.desk.journal.retry_failed => {
                 self.row.reused += 1;
                 Admitted::Known(Known { key, index })
             }
             found => {
                 self.row.ran += 1;
                 if found.is_none() {
-                    self.row.changed += u64::from(self.open.had(&[self.task], index));
-                    self.row.outdated += u64::from(self.open.had(&self.others, index));
+                    self.row.changed += u64::from(self.desk.open.had(&[self.desk.task], index));
+                    self.row.outdated += u64::from(self.desk.open.had(&self.others, index));
                 }
                 Admitted::Runs(Running { key, index, since: Instant::now() })
             }
@@ -143,31 +184,45 @@ impl Run {
     }
 
     /// The recorded result of an item.
-    pub(crate) fn recall<R: Message>(&mut self, Known { key, index }: Known) -> Result<R, TaskError> {
-        let context = self.context(index);
-        let Some(Place { segment, offset, .. }) = self.open.find(&key) else {
-            return Err(lost(context, &JournalError::damaged(self.open.path(), "a record has vanished")));
+    pub(crate) fn recall<R: Message>(&mut self, known: Known) -> Result<R, TaskError> {
+        self.read(known, |run, record| match record.outcome {
+            Outcome::Lost => {
+                let found = run.outputs.read(record.value)?;
+                Ok(Err(kept::error(found, run.desk.context(Some(known.index)))))
+            }
+            Outcome::Done | Outcome::Failed => run.outputs.read::<R>(record.value).map(Ok),
+        })?
+    }
+
+    /// Reads what is recorded of an item.
+    pub(super) fn read<T>(
+        &mut self,
+        Known { key, index }: Known,
+        read: impl FnOnce(&mut Run, Record<'_>) -> Result<T, DecodeError>,
+    ) -> Result<T, TaskError> {
+        let context = self.desk.context(Some(index));
+        let Some(Place { segment, offset, .. }) = self.desk.open.find(&key) else {
+            return Err(lost(context, &JournalError::damaged(self.desk.open.path(), "a record has vanished")));
         };
-        if self.last.as_ref().is_none_or(|(number, _)| *number != segment) {
-            let read = self.open.segment(segment).map_err(|error| lost(context.clone(), &error))?;
-            self.last = Some((segment, read));
-        }
-        let bytes = self.last.as_ref().and_then(|(_, bytes)| bytes.get(offset as usize..)).unwrap_or_default();
-        let unreadable = |what: &str| {
-            let reason = format!(
-                "journal {}: the recorded result is no value of the task's result type ({what}): has the type changed? then give the \
-                 task another version: #[task(version = {})]",
-                self.open.path().display(),
-                self.entry.source().version + 1
-            );
-            TaskError::NotSendable { context: context.clone(), reason, kind: ErrorKind::InvalidData }
+        let found = match self.last.take() {
+            Some((number, found)) if number == segment => found,
+            _ => self.desk.open.segment(segment).map_err(|error| lost(context.clone(), &error))?,
         };
-        let Some((record, _)) = Record::read(bytes) else { return Err(unreadable("it is cut off")) };
-        if record.outcome == Outcome::Lost {
-            let found = self.outputs.read(record.value).map_err(|error| unreadable(&error.to_string()))?;
-            return Err(kept::error(found, context));
+        self.last = Some((segment, found.clone()));
+        let path = self.desk.open.path().display().to_string();
+        let version = self.desk.subject.version + 1;
+        let unreadable = |what: &str| TaskError::NotSendable {
+            context: context.clone(),
+            reason: format!(
+                "journal {path}: the recorded result is no value of the task's result type ({what}): has the type changed? then give the \
+                 task another version: #[task(version = {version})]"
+            ),
+            kind: ErrorKind::InvalidData,
+        };
+        match Record::read(found.get(offset as usize..).unwrap_or_default()) {
+            Some((record, _)) => read(self, record).map_err(|error| unreadable(&error.to_string())),
+            None => Err(unreadable("it is cut off")),
         }
-        self.outputs.read::<R>(record.value).map_err(|error| unreadable(&error.to_string()))
     }
 
     /// Records what the engine made of an item. If that cannot be done, so it is said instead of the result.
@@ -178,59 +233,74 @@ impl Run {
 
     /// Waits until everything is on disk.
     pub(crate) fn finish(&self) -> Result<(), TaskError> {
-        self.open.flush().map_err(|error| lost(TaskContext::of(self.entry.name(), None), &error))
+        self.desk.open.flush().map_err(|error| lost(self.desk.context(None), &error))
     }
 
     /// Records a result, if it is one that stays.
-    fn keep<R: Message>(
-        &mut self,
-        Running { key, index, since }: Running,
-        result: &Result<R, TaskError>,
-    ) -> Result<(), TaskError> {
-        let context = self.context(index);
-        let not_written = |error: crate::message::EncodeError| TaskError::NotSendable {
-            context: context.clone(),
-            reason: format!("the result cannot be kept in a journal: {error}"),
-            kind: error.kind(),
-        };
-        let (outcome, text, tries, worker, value);
+    fn keep<R: Message>(&mut self, item: Running, result: &Result<R, TaskError>) -> Result<(), TaskError> {
+        let desk = &self.desk;
         match result {
             Ok(found) => {
-                value = self.outputs.of(found).map_err(not_written)?;
+                let value = self.outputs.of(found).map_err(|error| desk.not_written(item, &error))?;
                 // Looked at where it was just written.
-                text = crate::task::failure_at(self.entry, value);
-                outcome = if text.is_some() { Outcome::Failed } else { Outcome::Done };
-                (tries, worker) = (1, 0);
+                let text = crate::task::failure_at(desk.subject.entry, value);
+                let outcome = if text.is_some() { Outcome::Failed } else { Outcome::Done };
+                desk.write(item, &Ended { outcome, text, tries: 1, worker: 0 }, value)
             }
             Err(error) => {
                 let Some(known) = kept::of(error) else { return Ok(()) };
-                value = self.outputs.of(&known).map_err(not_written)?;
-                text = Some(error.to_string());
-                outcome = Outcome::Lost;
-                (tries, worker) = (error.tries().unwrap_or(1), error.worker().unwrap_or(0));
+                let value = self.outputs.of(&known).map_err(|error| desk.not_written(item, &error))?;
+                desk.write(item, &Ended::lost(error, error.to_string()), value)
             }
         }
+    }
+}
+
+impl Ended {
+    pub(super) fn lost(error: &TaskError, text: String) -> Ended {
+        let (tries, worker) = (error.tries().unwrap_or(1), error.worker().unwrap_or(0));
+        Ended { outcome: Outcome::Lost, text: Some(text), tries, worker }
+    }
+}
+
+impl Desk {
+    pub(super) fn context(&self, index: Option<u64>) -> TaskContext {
+        TaskContext::new(self.subject.name.clone(), index.map(|index| index as usize))
+    }
+
+    /// Why a result cannot be recorded.
+    pub(super) fn not_written(&self, item: Running, error: &EncodeError) -> TaskError {
+        TaskError::NotSendable {
+            context: self.context(Some(item.index)),
+            reason: format!("the result cannot be kept in a journal: {error}"),
+            kind: error.kind(),
+        }
+    }
+
+    /// Records an item.
+    pub(super) fn write(&self, item: Running, ended: &Ended, value: &[u8]) -> Result<(), TaskError> {
+        let Running { key, index, since } = item;
         let record = Record {
             key,
             task: self.task,
             index,
-            outcome,
-            tries,
-            worker,
+            outcome: ended.outcome,
+            tries: ended.tries,
+            worker: ended.worker,
             nanos: since.elapsed().as_nanos() as u64,
             at: record::now(),
-            text: text.as_deref().unwrap_or_default(),
+            text: ended.text.as_deref().unwrap_or_default(),
             value,
         };
-        self.open.record(&record, self.journal.durability).map_err(|error| lost(context.clone(), &error))
+        self.open.record(&record, self.journal.durability).map_err(|error| lost(self.context(Some(index)), &error))
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        self.open.add_run(self.row);
+        self.desk.open.add_run(self.row);
         // At the end of a batch that succeeded this was done, and its error told: see `finish`.
-        let _ = self.open.flush();
+        let _ = self.desk.open.flush();
     }
 }
 

@@ -13,6 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend, TableDefinition};
 
@@ -134,7 +135,7 @@ impl Store {
         if !file.metadata().map_err(io("cannot be looked at"))?.is_file() {
             return Err(JournalError::new(path, ErrorKind::InvalidInput, "this is no file"));
         }
-        lock(path, &file)?;
+        lock(path, &file, File::try_lock)?;
         let contents =
             look(path, Overlay::new(file.try_clone().map_err(io("cannot be read"))?).map_err(io("cannot be read"))?)?;
         let db = guarded(path, || {
@@ -152,7 +153,7 @@ impl Store {
             _ => Path::new("."),
         };
         let (file, temporary) = unnamed(directory, path).map_err(io("cannot be made"))?;
-        lock(path, &file)?;
+        lock(path, &file, File::try_lock)?;
         let made = Store::fill(path, file.try_clone().map_err(io("cannot be made"))?);
         let named = made.and_then(|db| {
             crash::point("journal-made");
@@ -201,11 +202,7 @@ impl Store {
     pub(super) fn inspect(path: &Path) -> Result<(Store, Contents), JournalError> {
         let io = |error: io::Error| JournalError::io(path, "cannot be read", &error);
         let file = File::open(path).map_err(io)?;
-        match file.try_lock_shared() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(JournalError::locked(path)),
-            Err(TryLockError::Error(error)) => return Err(io(error)),
-        }
+        lock(path, &file, File::try_lock_shared)?;
         let overlay = Overlay::new(file).map_err(io)?;
         let db = open_overlay(path, overlay)?;
         let contents = guarded(path, || read(path, &db))?;
@@ -274,11 +271,20 @@ fn builder() -> redb::Builder {
     builder
 }
 
-fn lock(path: &Path, file: &File) -> Result<(), JournalError> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(JournalError::locked(path)),
-        Err(TryLockError::Error(error)) => Err(JournalError::io(path, "cannot be locked", &error)),
+/// How long a lock is asked for again: the process that has it may be about to end, or have just been killed, as by somebody who starts the
+/// program again; and a child that it was making has its descriptors until it runs a program of its own.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Takes a lock, exclusive or shared.
+fn lock(path: &Path, file: &File, ask: fn(&File) -> Result<(), TryLockError>) -> Result<(), JournalError> {
+    let begun = Instant::now();
+    loop {
+        match ask(file) {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => std::thread::sleep(PATIENCE / 100),
+            Err(TryLockError::WouldBlock) => return Err(JournalError::locked(path)),
+            Err(TryLockError::Error(error)) => return Err(JournalError::io(path, "cannot be locked", &error)),
+        }
     }
 }
 

@@ -265,6 +265,12 @@ macro_rules! calls {
             $runner.submit(task, input)
         }
 
+        /// How it runs things, as far as that was said.
+        pub(crate) fn policy(&self) -> &$crate::pool::policy::Policy {
+            let $self = self;
+            $runner.policy
+        }
+
         /// Runs a program over items, part by part: what a flow is made of.
         pub(crate) fn run_chunks<P, I>(&self, items: I, options: ProgramOptions) -> Chunks<P, I>
         where

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,9 +13,9 @@ use super::core::Estate;
 use super::errand::Errand;
 use super::feed::{Feed, Step};
 use super::job::Bell;
+use super::policy::Policy;
 use super::runner::Runner;
 use super::window::Window;
-use crate::ErrorKind;
 use crate::executor::{Kept, Lost, Part, ProgramOptions};
 use crate::message::Message;
 use crate::task::{Accept, Fuse, Fused, Program, TaskContext, TaskError, lookup_program};
@@ -77,14 +78,8 @@ where
         reason: error.to_string(),
         kind: error.kind(),
     })?;
-    let policy = options.run.over(runner.policy);
-    if policy.journal.is_some() {
-        return Err(TaskError::NotSendable {
-            context: TaskContext::new(P::ENTRY.name(), None),
-            reason: "a flow cannot be kept in a journal: use `map` or `imap` with one task".into(),
-            kind: ErrorKind::InvalidInput,
-        });
-    }
+    // A flow keeps its journal itself.
+    let policy = Policy { journal: None, ..options.run.over(runner.policy) };
     let arena = core.estate.arena;
     let (bell, failed) = Bell::new(arena).map_or_else(|error| (None, Some(error)), |bell| (Some(bell), None));
     let errand = Errand::new(arena, found, policy, options.lazy, bell);
@@ -145,8 +140,12 @@ where
             return self.end(error);
         }
         if feed.steps.is_empty() {
+            let panic = feed.panic.take();
             // Nothing is left: from here on the pool can end.
             self.feed = None;
+            if let Some(panic) = panic {
+                resume_unwind(panic);
+            }
             return None;
         }
         if self.options.unordered { self.read_any() } else { self.read_next() }
@@ -169,7 +168,7 @@ where
                 feed.pop();
                 return Some(());
             }
-            // `begin` has refused journals.
+            // `begin` has left journals out.
             Step::Known(_) => {
                 feed.pop();
                 return Some(());

@@ -253,8 +253,8 @@ macro_rules! run_options {
         /// [`Journal`](crate::Journal) with options.
         ///
         /// A journal that cannot be opened, or not be written, is the batch's error:
-        /// [`TaskError::Journal`](crate::TaskError::Journal). It is for batches: a single call is not recorded, and results in shared memory
-        /// (`map_in_place`, `map_archived`) are refused.
+        /// [`TaskError::Journal`](crate::TaskError::Journal). It is for batches and flows: a single call is not recorded, and results in shared
+        /// memory (`map_in_place`, `map_archived`) are refused. A flow records what each item gave to its end; the end is made of that anew.
         #[cfg(feature = "journal")]
         pub fn journal(self, journal: impl Into<$crate::Journal>) -> Self {
             let journal = journal.into();
@@ -305,6 +305,12 @@ impl RunOptions {
     /// Nothing is said yet: all is as the engine has it.
     pub fn new() -> RunOptions {
         RunOptions::default()
+    }
+
+    /// All that this policy says.
+    pub(crate) fn of(policy: &Policy) -> RunOptions {
+        let policy = policy.clone();
+        RunOptions::new().set(move |base| *base = policy.clone())
     }
 
     pub(crate) fn set(mut self, change: impl Fn(&mut Policy) + Send + Sync + 'static) -> Self {

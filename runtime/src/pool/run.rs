@@ -16,7 +16,7 @@ use crate::message::Encoder;
 use crate::object::Spill;
 use crate::process::forget_panic;
 use crate::sync::permits::Permits;
-use crate::sys::clock;
+use crate::sys::clock::{self, ThreadTime};
 use crate::task::{Grain, RunCtx, TaskEntry, TaskFault, TaskId, WorkerState, registry};
 
 /// A chunk that took so many nanoseconds is worth a note of when the next began.
@@ -106,6 +106,7 @@ impl Worker<'_> {
             self.seat.began.store(0, Relaxed);
         }
         let measure = job.header.measure != 0;
+        let by_chunk = matches!(entry.grain(), Grain::Chunk { .. });
         let spilled = Rc::new(Cell::new(0));
         let mut encoder = Encoder::new(Box::new(Spill::counted(self.arena, job.id, spilled.clone())));
         let (arena, seat) = (self.arena, self.seat);
@@ -162,7 +163,7 @@ impl Worker<'_> {
             true
         };
         loop {
-            let begun = measure.then(Instant::now);
+            let begun = measure.then(|| (Instant::now(), by_chunk.then(ThreadTime::now)));
             if mutant(mutants::COMMIT_FIRST) {
                 claim::commit(job, claimed, job.range(claimed.chunk).len());
             }
@@ -171,9 +172,11 @@ impl Worker<'_> {
             let end = self.run_chunk(job, entry, claimed, &mut hooks);
             judge();
             let items = end.saturating_sub(claimed.start);
-            if let Some(begun) = begun {
+            if let Some((begun, then)) = begun {
                 let took = begun.elapsed().as_nanos() as u64;
-                job.header.busy.fetch_add(took, Relaxed);
+                // What a chunk gives costs by the chunk: it is not to be shorter because the machine is busy with something else.
+                let own = then.map_or(took, |then| ThreadTime::now().own_since(then, took));
+                job.header.busy.fetch_add(own, Relaxed);
                 if took >= LONG {
                     self.seat.since.store(clock::coarse_nanos(), Relaxed);
                 }

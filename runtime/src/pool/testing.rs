@@ -1,6 +1,7 @@
 //! A pool without processes: what the single-step killer steps through. Only in `testing` builds.
 #![allow(missing_docs, clippy::missing_panics_doc)]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 use std::time::{Duration, Instant};
@@ -16,9 +17,14 @@ use super::recycle::Rules;
 use super::run::Worker;
 use super::window::{self, Window};
 use crate::arena::{Arena, Block, Owner};
+use crate::flow::internals::{Collect, Map, Outcome, StageFn, Start, Whole, Work};
+use crate::message::Message;
 use crate::process::Death;
 use crate::sync::permits::{self, Permits};
-use crate::task::{Home, Role, TaskEntry, TaskFault, TaskFn, TaskSource, WorkerState, param, plain, registry};
+use crate::task::{
+    Fuse, Fused, Home, Role, TaskEntry, TaskError, TaskFault, TaskFn, TaskId, TaskSource, WorkerState, lookup_program,
+    param, plain, registry,
+};
 use crate::{ErrorKind, ExitStatus, Signal};
 
 /// Seeded mistakes of the pool's protocols, for `testing::select_mutant`.
@@ -57,30 +63,108 @@ pub fn phases() -> [(&'static str, u64); 6] {
     ]
 }
 
-/// Control block and one published job of `items` squares.
+/// Control block and one published job: of squares, unless it is a [`FlowTable`].
 #[derive(Debug)]
-pub struct Table {
+pub struct Table<R = u64> {
     control: Block,
-    window: Window<u64>,
+    window: Window<R>,
 }
+
+/// A job of a flow that collects squares: its chunks are committed as a whole.
+pub type FlowTable = Table<Outcome<Vec<u64>>>;
 
 const SEATS: usize = 4;
 
 impl Table {
     /// Lays the table in the arena of the pool's process: items `0..items`, in chunks of `chunk`.
     pub fn lay(arena: crate::testing::Arena, items: usize, chunk: usize, retries: u32) -> Table {
-        Table::of(arena.inner(), square, items, chunk, retries)
+        Table::squares(arena.inner(), square, items, chunk, retries)
     }
 
-    fn of<F: TaskFn<M, Output = u64>, M>(arena: &'static Arena, _: F, items: usize, chunk: usize, retries: u32) -> Table
+    fn squares<F: TaskFn<M, Output = u64>, M>(
+        arena: &'static Arena,
+        _: F,
+        items: usize,
+        chunk: usize,
+        retries: u32,
+    ) -> Table
+    where
+        u64: crate::Accept<M>,
+    {
+        let task = registry::entry_of::<F>(Role::Task).expect("the task is registered");
+        Table::of::<F, M>(arena, task, (items, chunk), retries)
+    }
+}
+
+impl FlowTable {
+    /// As [`Table::lay`], of a flow.
+    pub fn lay_flow(arena: crate::testing::Arena, items: usize, chunk: usize, retries: u32) -> FlowTable {
+        FlowTable::flow(arena.inner(), square, (items, chunk), retries)
+    }
+
+    fn flow<F: StageFn<u64, Whole, Output = u64>>(
+        arena: &'static Arena,
+        _: F,
+        shape: (usize, usize),
+        retries: u32,
+    ) -> FlowTable {
+        type Squares<F> = Work<u64, Map<Start, F, Whole>, Collect>;
+        let program = lookup_program::<Squares<F>>().expect("it can be found");
+        Table::of::<Fuse<Squares<F>>, Fused<Squares<F>>>(arena, program, shape, retries)
+    }
+}
+
+/// What became of the items of a table.
+pub trait Ends {
+    /// Every item's end: `=value`, or the kind of its error; `?` for an item that is not done. Waits for nothing.
+    fn ends(&self) -> Vec<String>;
+}
+
+impl Ends for Table {
+    fn ends(&self) -> Vec<String> {
+        let reader = self.window.reader();
+        let end = |item| match reader.read(item) {
+            Ok(value) => format!("={value}"),
+            Err(error) => format!("{:?}", error.kind()),
+        };
+        self.chunks(|_, items| items.map(end).collect())
+    }
+}
+
+impl Ends for FlowTable {
+    fn ends(&self) -> Vec<String> {
+        self.chunks(|chunk, items| {
+            let outcome = self.window.value_of_chunk(chunk).expect("a result");
+            let (values, mishaps) = outcome.expect("the chunk's result could be written");
+            assert_eq!(mishaps.len(), 0);
+            let lost: BTreeMap<usize, TaskError> =
+                self.job().lost_in(items.clone()).into_iter().map(|(item, _, error)| (item, error)).collect();
+            let mut values = values.into_iter();
+            let end = |item| match (lost.get(&item), &mut values) {
+                (Some(error), _) => format!("{:?}", error.kind()),
+                (None, values) => values.next().map_or("nothing".to_owned(), |value| format!("={value}")),
+            };
+            let ends = items.map(end).collect();
+            assert_eq!(values.len(), 0, "an item is in the result that was lost, or is in it twice");
+            ends
+        })
+    }
+}
+
+impl<R: Message> Table<R> {
+    fn of<F: TaskFn<M, Output = R>, M>(
+        arena: &'static Arena,
+        task: (TaskId, &'static TaskEntry),
+        (items, chunk): (usize, usize),
+        retries: u32,
+    ) -> Table<R>
     where
         u64: crate::Accept<M>,
     {
         let control = layout::new_control(arena, SEATS).expect("a control block");
-        let (task, entry) = registry::entry_of::<F>(Role::Task).expect("the task is registered");
         let bell = Some(Bell::new(arena).expect("a bell"));
         let policy = Policy { retries, ..Policy::default() };
-        let errand = Arc::new(Errand::new(arena, (task, entry), policy, false, bell));
+        let errand = Arc::new(Errand::new(arena, task, policy, false, bell));
         // Known to be fast, so that one window takes all of them.
         let outlook =
             Outlook { chunk: Some(chunk), nanos: Some(1.0), remaining: (items, Some(items)), ..Outlook::SINGLE };
@@ -88,6 +172,16 @@ impl Table {
         let table = Table { control, window: built.window.expect("a job") };
         table.publish();
         table
+    }
+
+    /// The ends of all items: what `of` says of the chunks that are done.
+    fn chunks(&self, of: impl Fn(usize, std::ops::Range<usize>) -> Vec<String>) -> Vec<String> {
+        let view = self.job().view();
+        let ends = |chunk: usize| match Chunk::load(&view.words[chunk], SeqCst) {
+            Chunk::Done { .. } => of(chunk, view.range(chunk)),
+            _ => view.range(chunk).map(|_| "?".to_owned()).collect(),
+        };
+        (0..view.words.len()).flat_map(ends).collect()
     }
 
     fn control(&self) -> ControlView<'_> {
@@ -163,23 +257,6 @@ impl Table {
         }
         seat.job.store(0, SeqCst);
         seat.owner.store(0, SeqCst);
-    }
-
-    /// Every item's end: `=value`, or the kind of its error; `?` for an item that is not done. Waits for nothing.
-    pub fn outcome(&self) -> Vec<String> {
-        let view = self.job().view();
-        let reader = self.window.reader();
-        (0..view.words.len())
-            .flat_map(|chunk| {
-                let done = matches!(Chunk::load(&view.words[chunk], SeqCst), Chunk::Done { .. });
-                view.range(chunk).map(move |item| (item, done))
-            })
-            .map(|(item, done)| match done.then(|| reader.read(item)) {
-                None => "?".to_owned(),
-                Some(Ok(value)) => format!("={value}"),
-                Some(Err(error)) => format!("{:?}", error.kind()),
-            })
-            .collect()
     }
 
     /// Does a caller that waits for all of it get through, within a second?

@@ -154,6 +154,18 @@ impl<R: Message> Window<R> {
         Ok(slot)
     }
 
+    /// What `chunk` gave, which is done and was not given up.
+    #[cfg(feature = "testing")]
+    pub(super) fn value_of_chunk(&self, chunk: usize) -> Result<R, TaskError> {
+        let slot = self.output_of_chunk(chunk)?;
+        // SAFETY: the chunk's worker left what the program gives there.
+        unsafe { message::decode::<R>(slot) }.map_err(|error| TaskError::NotSendable {
+            context: self.job.context(0),
+            reason: error.to_string(),
+            kind: ErrorKind::InvalidData,
+        })
+    }
+
     /// The outputs of items whose chunks are done, as far as they have one.
     pub(super) fn reader(&self) -> Reader<'_, R> {
         let failures = if self.job.is_clean() { BTreeMap::new() } else { self.job.failures() };

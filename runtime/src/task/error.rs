@@ -26,11 +26,6 @@ impl TaskContext {
         TaskContext { task: task.into(), item, seen: None }
     }
 
-    #[cfg(feature = "journal")]
-    pub(crate) fn of(task: &str, item: Option<usize>) -> TaskContext {
-        TaskContext::new(task, item)
-    }
-
     /// The same of a run that has left something.
     pub(crate) fn having(mut self, change: impl FnOnce(&mut Seen)) -> TaskContext {
         let mut seen = self.seen.take().map_or_else(Seen::default, Arc::unwrap_or_clone);

@@ -2,12 +2,21 @@
 
 use super::stage::overwrite_free;
 use super::{Row, Scene, Stage};
+use offspring::Message;
 use offspring::testing::Arena;
-use offspring::testing::pool::Table;
+use offspring::testing::pool::{Ends, FlowTable, Table};
 
 /// A job of squares, with the victim and the other in their seats.
 fn lay(stage: &Stage, items: usize, chunk: usize, retries: u32) -> &'static Table {
     let table = Box::leak(Box::new(Table::lay(stage.last, items, chunk, retries)));
+    table.sit(0, stage.victim.me());
+    table.sit(1, stage.other.me());
+    table
+}
+
+/// The same of a flow.
+fn lay_flow(stage: &Stage, items: usize, chunk: usize, retries: u32) -> &'static FlowTable {
+    let table = Box::leak(Box::new(FlowTable::lay_flow(stage.last, items, chunk, retries)));
     table.sit(0, stage.victim.me());
     table.sit(1, stage.other.me());
     table
@@ -26,7 +35,10 @@ struct Expected {
 }
 
 /// Settles the dead, lets another worker do what is left, and looks at every item's end.
-fn judge(stage: &Stage, table: &'static Table, expected: Expected) -> impl Fn() -> String + 'static {
+fn judge<R: Message>(stage: &Stage, table: &'static Table<R>, expected: Expected) -> impl Fn() -> String + 'static
+where
+    Table<R>: Ends,
+{
     let (dead, last): ([Arena; 2], Arena) = ([stage.victim, stage.other], stage.last);
     move || {
         // Memory that the dead still had, and the job did not, is somebody else's now.
@@ -34,15 +46,15 @@ fn judge(stage: &Stage, table: &'static Table, expected: Expected) -> impl Fn() 
         for member in dead {
             table.settle(member.me());
         }
-        let once = table.outcome();
+        let once = table.ends();
         for member in dead {
             table.settle(member.me());
         }
-        assert_eq!(once, table.outcome(), "a second settling changes something");
+        assert_eq!(once, table.ends(), "a second settling changes something");
         table.sit(2, last.me());
         table.work(last, 2);
-        assert!(table.wait(), "a caller would wait for ever: {:?}", table.outcome());
-        let outcome = table.outcome();
+        assert!(table.wait(), "a caller would wait for ever: {:?}", table.ends());
+        let outcome = table.ends();
         assert_eq!(outcome.len(), expected.items);
         assert!(outcome[..expected.failed].iter().all(|end| end == "NotSendable"), "{outcome:?}");
         let rest = outcome.iter().enumerate().skip(expected.failed);
@@ -90,6 +102,32 @@ pub(super) const ROWS: &[Row] = &[
         mutants: &[101, 102, 103],
         scene: |stage| {
             let (victim, table) = (stage.victim, lay(stage, 6, 2, 1));
+            Scene::of(move || table.work(victim, 0)).payloads().view(judge(
+                stage,
+                table,
+                Expected { items: 6, failed: 0, may_fail: 0, may_be_lost: 0 },
+            ))
+        },
+    },
+    Row {
+        name: "pool: work on three chunks of two of a flow",
+        covers: &["claim::claim", "claim::commit", "job::settle"],
+        mutants: &[101, 102, 103],
+        scene: |stage| {
+            let (victim, other, table) = (stage.victim, stage.other, lay_flow(stage, 6, 2, 0));
+            Scene::of(move || table.work(victim, 0)).payloads().rival(move || table.work(other, 1)).view(judge(
+                stage,
+                table,
+                Expected { items: 6, failed: 0, may_fail: 0, may_be_lost: 2 },
+            ))
+        },
+    },
+    Row {
+        name: "pool: work on three chunks of two of a flow, with a second try",
+        covers: &["claim::claim", "claim::commit", "job::settle"],
+        mutants: &[101, 102, 103],
+        scene: |stage| {
+            let (victim, table) = (stage.victim, lay_flow(stage, 6, 2, 1));
             Scene::of(move || table.work(victim, 0)).payloads().view(judge(
                 stage,
                 table,
