@@ -599,7 +599,7 @@ fn a_panic_of_the_input_is_the_callers() {
         let items = || (0..200u64).inspect(|x| assert!(*x != 150, "no more input"));
         let panic = |end: &dyn Fn()| {
             let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(end)).unwrap_err();
-            assert_eq!(payload.downcast_ref::<String>().map(String::as_str), Some("no more input"));
+            assert_eq!(payload.downcast_ref::<&str>(), Some(&"no more input"));
         };
         panic(&|| drop(engine.flow(items()).map(twist).collect()));
         panic(&|| drop(engine.flow(items()).map(twist).reduce(sum)));

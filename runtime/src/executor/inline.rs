@@ -534,7 +534,7 @@ impl Runner for Current {
 
     fn emit(&self, value: Box<dyn Emission>) -> Result<(), EmitError> {
         // What an item of a batch emits has no taker.
-        if self.item.is_none() {
+        if self.item.get().is_none() {
             self.said.borrow_mut().emitted.push_back(value.into_any());
         }
         Ok(())
