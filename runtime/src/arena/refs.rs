@@ -1,6 +1,6 @@
 //! References to objects: who has one is a record, how many there are is a count, and both change together or not at all.
 //!
-//! An *object* is a block whose header says that it is held by all ([`SHARED`](super::header::SHARED)). It lives as long as
+//! An *object* is a block whose header says that it is held by all ([`SHARED`]). It lives as long as
 //! its counts say that somebody refers to it. A *reference* is a record of two words, the object's id and a [`RefWord`]: an
 //! entry of a process's hold table, or one of a *pins block*, a child of the block of a message, which is released with it.
 //!

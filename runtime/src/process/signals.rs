@@ -18,7 +18,7 @@ use crate::{Result, Signal, sys};
 /// each: two of the same kind that come before the first is taken are one. Several `Signals` may name the same signal, and handlers of other
 /// crates that use `signal-hook` run, too.
 ///
-/// Nothing runs in a signal handler but the noting of the number, so what you do on a signal may do anything. [`wait_any`](crate::wait_any)
+/// Nothing runs in a signal handler but the noting of the number, so what you do on a signal may do anything. [`wait_any`](crate::wait_any())
 /// waits for signals and for work at the same time.
 ///
 /// When it is dropped, its signals do not end the process again: they do nothing.

@@ -40,7 +40,7 @@ pub(super) const JOINABLE: u32 = 2;
 #[repr(C, align(64))]
 pub(super) struct Put {
     pub(super) lock: OwnerLock,
-    /// [`Redo::op`] of this side.
+    /// What [`Redo`] says that this side is doing.
     pub(super) op: AtomicU32,
     /// The newest segment: a block's id, 0 for the one in the queue's own block.
     pub(super) segment: AtomicU64,
