@@ -15,15 +15,95 @@
 //! }
 //! ```
 //!
-//! There is no call to make first in `main` and no guard around it: children never run it.
+//! There is no call to make first in `main` and no guard around it: children never run it. Linux on x86-64 and aarch64.
 //!
-//! - [`macro@task`]: makes a function one that can be called in another process. It stays a plain function.
-//! - [`macro@message`]: makes a type one that can cross.
-//! - [`Pool`]: worker processes, and `map` and its relatives over them.
-//! - [`Process`], [`spawn()`]: one task in a process of its own.
-//! - [`sync`]: locks, semaphores, events, barriers for all processes and threads of a program.
-//! - [`Executor`]: the calls of a pool as a trait; [`Inline`] runs tasks in the calling process.
-//! - [`TaskError`], [`Error`], [`ErrorKind`]: why there is no value.
+//! # A tour
+//!
+//! **Tasks and messages.** [`macro@task`] makes a function one that can be called in another process; it stays a plain
+//! function. What goes in and out is a [`Message`]: numbers, strings, collections, tuples, and your types with
+//! [`macro@message`]. Parameters that borrow (`&str`, `&[f64]`, `&Path`, [`&Archived<T>`](Archived)) are read in shared
+//! memory, in place. A task that returns a `Result` may fail; one that panics or dies has failed, and [`TaskError`] says how:
+//!
+//! ```
+//! use offspring::{ErrorKind, Pool, task};
+//!
+//! #[task]
+//! fn parse(text: &str) -> Result<i64, std::num::ParseIntError> {
+//!     if text == "crash" {
+//!         std::process::abort(); // stands for what happens deep in some C library
+//!     }
+//!     text.parse()
+//! }
+//!
+//! # fn main() -> offspring::Result<()> {
+//! let pool = Pool::builder().workers(2).build()?;
+//! let results = pool.try_map(parse, ["1", "x", "crash", "4"])?;
+//! let kinds: Vec<_> = results.iter().map(|result| result.as_ref().map_err(|error| error.kind())).collect();
+//! assert_eq!(kinds, [Ok(&1), Err(ErrorKind::TaskFailed), Err(ErrorKind::WorkerDied), Ok(&4)]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Pools.** [`Pool::map`] for a batch, [`imap`](Pool::imap) for input without end, [`submit`](Pool::submit) for one call,
+//! whose [`TaskHandle`] is a future, too. [`Pool::batch`] sets options for one batch, [`Pool::builder`] for all: time limits,
+//! retries, memory limits, what happens on the first error, what a task needs to start. [`as_completed`], [`wait`] and
+//! [`wait_any`](wait_any()) wait for several things at once. [`Executor`] is the pool's calls as a trait; [`Inline`] runs
+//! them in the calling process.
+//!
+//! **Processes.** [`spawn()`] and [`Process`] run one task in a process of its own; [`process::Command`] runs other programs,
+//! and ends them with the process that started them; [`process::Signals`] and [`process::Daemon`] are for services.
+//!
+//! **Flows.** [`Pool::flow`] runs a chain of tasks in one go where the data is:
+//!
+//! ```
+//! use offspring::{Pool, task};
+//!
+//! #[task]
+//! fn words(line: String) -> Vec<(String, u64)> {
+//!     line.split_whitespace().map(|word| (word.to_owned(), 1)).collect()
+//! }
+//!
+//! #[task]
+//! fn add(a: u64, b: u64) -> u64 {
+//!     a + b
+//! }
+//!
+//! # fn main() -> offspring::Result<()> {
+//! let pool = Pool::new()?;
+//! let lines = ["a rose is a rose", "is a rose"].map(str::to_owned);
+//! let counts = pool.flow(lines).flat_map(words).reduce_by_key(add)?;
+//! assert_eq!(counts["rose"], 3);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **What processes share.** [`queue`] and [`pipe`] carry messages; [`sync`] has locks, semaphores, events, conditions,
+//! barriers; [`shared`] has values, arrays, dictionaries, lists. Their handles are messages themselves: they may be arguments
+//! of tasks, fields of types, items of queues. What a killed process held is given back, and a lock it held is poisoned.
+//!
+//! ```
+//! use offspring::shared::Dict;
+//! use offspring::{Pool, task};
+//!
+//! #[task]
+//! fn count(seen: Dict<u64, u64>, number: u64) -> offspring::Result<()> {
+//!     seen.update(&(number % 3), |n| n + 1)?;
+//!     Ok(())
+//! }
+//!
+//! # fn main() -> offspring::Result<()> {
+//! let (pool, seen) = (Pool::new()?, Dict::new()?);
+//! (0..3).try_for_each(|key| seen.set(&key, &0))?;
+//! pool.map(count, (0..30).map(|number| (seen.clone(), number)))?;
+//! assert_eq!(seen.get(&2)?, Some(10));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Batches that survive.** With the feature `journal`, a batch that was stopped by anything goes on where it was:
+//! `pool.batch().journal(path).map(..)`.
+//!
+//! **Errors** are [`Error`] and [`TaskError`]; [`ErrorKind`] tells them apart.
 //!
 //! # What it does
 //!
