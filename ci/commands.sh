@@ -4,9 +4,12 @@
 # With arguments: those pages only.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-# What is built here is run once: no debug information, and nothing kept to build it faster the next time.
+# What is built here is run once: little optimization, no debug information, and nothing kept to build it faster the next time.
 export CARGO_TARGET_DIR=$PWD/target/commands CARGO_TERM_QUIET=true CARGO_INCREMENTAL=0
-export CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_RELEASE_DEBUG=0
+export CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_BENCH_DEBUG=0
+export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_BENCH_OPT_LEVEL=1
+# What starts itself could be a fork bomb: bounded in number and time.
+ulimit -u 3000 2>/dev/null
 directory=$(mktemp -d)
 trap 'rm -rf "$directory"' EXIT
 git clone --quiet . "$directory/offspring" || exit 1

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use offspring::{Disposition, ErrorKind, Pool, Signal, Signals, task, wait_any};
-use offspring_tests::{leaks, watchdog};
+use offspring_tests::watchdog;
 
 #[task]
 fn forever() {
@@ -79,11 +79,4 @@ fn what_must_not_be_handled_is_refused() {
         assert_eq!(error.kind(), ErrorKind::Io);
         assert!(error.to_string().contains(signal.name().unwrap()), "{error}");
     }
-}
-
-#[test]
-fn waiting_for_signals_leaves_nothing_behind() {
-    let _watchdog = watchdog(Duration::from_secs(60));
-    let once = || drop(Signals::new([Signal::PROF]).unwrap());
-    leaks::check(once, || (0..100).for_each(|_| once()));
 }

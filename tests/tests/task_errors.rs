@@ -45,7 +45,7 @@ fn results_can_be_compared() {
     assert_eq!(results[..2], [Ok(2), Ok(4)]);
     let error = results[2].as_ref().unwrap_err();
     assert_eq!(results[2], Err(error.clone()));
-    assert_eq!((error.message(), error.tries()), (Some("three"), None));
+    assert_eq!((error.message(), error.tries()), (Some("three"), Some(1)));
     assert!(error.location().unwrap().contains("task_errors.rs:"), "{error}");
     assert!(error.worker().is_some_and(|worker| worker != std::process::id()), "{error}");
 }

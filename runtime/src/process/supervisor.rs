@@ -301,7 +301,7 @@ impl Supervisor {
     /// Starts the child by having the fork server copy itself.
     fn copy(&self, mut launch: Launch, library_threads: &[(OsString, OsString)]) -> Result<Started, SpawnError> {
         let (rights, umask) = proc::rights().unzip();
-        let mut last = String::new();
+        let (mut last, mut killed) = (String::new(), 0);
         for _ in 0..FORK_SERVER_TRIES {
             if lock(&self.fork_server).is_none() {
                 let library_threads = library_threads.to_vec();
@@ -310,7 +310,9 @@ impl Supervisor {
             let mut server = lock(&self.fork_server);
             let Some(present) = &*server else {
                 // Ended before it was asked for anything.
-                last = self.fork_server_failure()?;
+                let end = self.fork_server_failure()?;
+                killed += usize::from(end.signal() == Some(Signal::KILL));
+                last = end.to_string();
                 continue;
             };
             let mut outcome = if present.rights == rights {
@@ -346,10 +348,17 @@ impl Supervisor {
                 Err(Refused::Failed(error)) => return Err(error),
                 Err(Refused::Gone) => {
                     self.discard_fork_server(&mut server);
-                    last = self.fork_server_failure()?;
+                    let end = self.fork_server_failure()?;
+                    killed += usize::from(end.signal() == Some(Signal::KILL));
+                    last = end.to_string();
                     launch.lifeline = Lifeline::new()?;
                 }
             }
+        }
+        // Nothing is wrong with the program: somebody kills what it starts, or memory is short. One process less is needed this way.
+        if killed == FORK_SERVER_TRIES {
+            launch.drop_process_state();
+            return self.spawn(launch, rights);
         }
         Err(SpawnError::ForkServer {
             reason: format!("ended {FORK_SERVER_TRIES} times before it made a child ({last})"),
@@ -375,12 +384,12 @@ impl Supervisor {
     }
 
     /// How the last fork server ended; an error where the next one would end in the same way.
-    fn fork_server_failure(&self) -> Result<String, SpawnError> {
+    fn fork_server_failure(&self) -> Result<ExitStatus, SpawnError> {
         let status = lock(&self.fork_server_end).unwrap_or(ExitStatus::Unknown);
         if status.code() == Some(child::EXIT_WRONG_BUILD) {
             return Err(SpawnError::ForkServer { reason: child::WRONG_BUILD.into() });
         }
-        Ok(status.to_string())
+        Ok(status)
     }
 
     /// From now on the child is seen to.
