@@ -303,7 +303,6 @@ impl Block {
         Some(Block { arena, id, capacity, hold, place, in_my_span, known: AtomicBool::new(true) })
     }
 
-    #[cfg(any(test, feature = "testing"))]
     /// Gives back what lies behind the first `len` bytes, as far as that pays: whole granules of a large block.
     pub(crate) fn shrink_to(&mut self, len: usize) {
         let left = (len.max(1) as u64).div_ceil(GRANULE);

@@ -70,6 +70,9 @@ pub enum SharedError {
         /// What is.
         what: &'static str,
     },
+    /// A function that was to change an entry changed the same entry by itself: what it gave would never be taken.
+    #[error("the function that changes this entry changes it by itself, too: it would be called again for ever")]
+    Nested,
     /// The process that had it locked died, or panicked, while it may have been changing it.
     #[error("the array's lock was held by one who died or panicked: what it holds may be half-changed; recover() it")]
     Poisoned,
@@ -97,6 +100,7 @@ impl SharedError {
             SharedError::Memory { kind, .. } | SharedError::NotSendable { kind, .. } => *kind,
             SharedError::NotReadable { .. } | SharedError::Damaged => ErrorKind::InvalidData,
             SharedError::InUse { .. } => ErrorKind::InUse,
+            SharedError::Nested => ErrorKind::Deadlock,
             SharedError::Poisoned => ErrorKind::Poisoned,
             SharedError::Timeout => ErrorKind::Timeout,
             SharedError::Full | SharedError::TooManyParts => ErrorKind::Limit,

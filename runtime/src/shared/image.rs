@@ -23,7 +23,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -112,6 +112,28 @@ struct Overflow {
     pins: Vec<(BlockId, Role, Arc<dyn Any + Send + Sync>)>,
 }
 
+impl Overflow {
+    /// Makes ready for the next item.
+    fn begin(&mut self, arena: Option<&'static Arena>, head: usize) {
+        self.clear();
+        (self.arena, self.head) = (arena, head);
+    }
+
+    fn clear(&mut self) {
+        // Most often there is nothing, and this is done for each item.
+        if !(self.blocks.is_empty() && self.memory.is_empty() && self.pins.is_empty()) {
+            self.let_go();
+        }
+    }
+
+    #[cold]
+    fn let_go(&mut self) {
+        self.blocks.clear();
+        self.memory.clear();
+        self.pins.clear();
+    }
+}
+
 struct OverflowSink(Rc<RefCell<Overflow>>);
 
 impl Sink for OverflowSink {
@@ -167,33 +189,34 @@ pub(super) struct Writer {
 }
 
 thread_local! {
-    static WRITERS: RefCell<Vec<Writer>> = const { RefCell::new(Vec::new()) };
-    static BUFFERS: RefCell<Vec<Buffer>> = const { RefCell::new(Vec::new()) };
+    static WRITER: Cell<Option<Box<Writer>>> = const { Cell::new(None) };
+    static BUFFER: Cell<Option<Box<Buffer>>> = const { Cell::new(None) };
 }
 
 /// Runs `body` with a writer of this thread.
+#[inline]
 pub(super) fn with_writer<R>(body: impl FnOnce(&mut Writer) -> R) -> R {
-    let kept = WRITERS.try_with(|writers| writers.try_borrow_mut().ok()?.pop()).ok().flatten();
+    // Where `body` comes here again, by a function of the user's, there is none.
+    let kept = WRITER.try_with(Cell::take).ok().flatten();
     let mut writer = kept.unwrap_or_else(Writer::new);
     let result = body(&mut writer);
     writer.reset();
     // A thread that is being torn down keeps nothing.
-    let _ = WRITERS.try_with(|writers| writers.try_borrow_mut().map(|mut writers| writers.push(writer)));
+    let _ = WRITER.try_with(|kept| kept.set(Some(writer)));
     result
 }
 
 impl Writer {
-    fn new() -> Writer {
+    #[cold]
+    fn new() -> Box<Writer> {
         let overflow = Rc::new(RefCell::new(Overflow::default()));
         let encoder = Encoder::new(Box::new(OverflowSink(overflow.clone())));
-        Writer { encoder, overflow, memory: Memory::new(KEPT), key_len: 0 }
+        Box::new(Writer { encoder, overflow, memory: Memory::new(KEPT), key_len: 0 })
     }
 
+    #[inline]
     fn reset(&mut self) {
-        let mut overflow = self.overflow.borrow_mut();
-        overflow.blocks.clear();
-        overflow.memory.clear();
-        overflow.pins.clear();
+        self.overflow.borrow_mut().clear();
         if self.memory.len > KEPT {
             self.memory = Memory::new(KEPT);
         }
@@ -207,10 +230,9 @@ impl Writer {
             return Err(EncodeError::new(ErrorKind::NotSendable, "a key of such a size: use a hash of it as the key"));
         }
         self.memory.zero(0, data);
-        *self.overflow.borrow_mut() = Overflow { head: data & !63, ..Overflow::default() };
+        self.overflow.borrow_mut().begin(None, data & !63);
         let span = (self.memory.ptr(data), self.memory.ptr(self.memory.len));
-        let overflow = self.overflow.clone();
-        let start = self.memory.ptr(0);
+        let (overflow, start) = (&self.overflow, self.memory.ptr(0));
         let slot = || overflow.borrow().memory.last().map_or(start, |memory| memory.ptr(0)).wrapping_add(HEAD);
         // SAFETY: the slot is zeroed memory of this writer, the data lies behind it in the same.
         let end = unsafe { self.encoder.put_at(key, span, slot) }?;
@@ -246,7 +268,7 @@ impl Writer {
     ) -> Result<Block, SharedError> {
         let root = value_offset::<V>(self.key_len);
         let data = (root + size_of::<V::Archived>()).next_multiple_of(16);
-        *self.overflow.borrow_mut() = Overflow { arena: Some(arena), head: data & !63, ..Overflow::default() };
+        self.overflow.borrow_mut().begin(Some(arena), data & !63);
         if data + 64 > self.memory.len {
             // A long key, or a long root: all of it into one memory.
             let memory = Memory::new(data + KEPT);
@@ -256,8 +278,7 @@ impl Writer {
             }
             self.memory = memory;
         }
-        let (start, room) = (self.memory.ptr(0), self.memory.len);
-        let overflow = self.overflow.clone();
+        let (start, room, overflow) = (self.memory.ptr(0), self.memory.len, &self.overflow);
         let slot = || overflow.borrow().blocks.last().map_or(start, Block::as_ptr).wrapping_add(root);
         // SAFETY: the slot and the data behind it are this writer's memory, or a block that nobody else knows.
         let end = unsafe { self.encoder.put_at(value, (start.wrapping_add(data), start.wrapping_add(room)), slot) }?;
@@ -269,15 +290,24 @@ impl Writer {
         self.memory.set(2, tag);
         self.memory.set(3, total as u64);
         let (block, copied) = match direct {
-            Some(block) => (block, HEAD + self.key_len),
+            Some(mut block) => {
+                // It was made longer than what had been written until then, as nobody knew how long it would become.
+                if block.capacity() - total > total / 8 {
+                    block.shrink_to(total);
+                }
+                (block, HEAD + self.key_len)
+            }
             None => (arena.alloc(total)?, total.min(room)),
         };
         debug_assert!(block.capacity() >= copied);
         // SAFETY: both are at least that long: the block was made for it, and the image lies in this memory up to there.
         unsafe { std::ptr::copy_nonoverlapping(self.memory.ptr(0), block.as_ptr(), copied.min(block.capacity())) };
-        let mut pins = Pins::default();
-        for (object, role, _keep) in self.overflow.borrow_mut().pins.drain(..) {
-            pins.add(arena, block.id(), object, role)?;
+        let mut overflow = self.overflow.borrow_mut();
+        if !overflow.pins.is_empty() {
+            let mut pins = Pins::default();
+            for (object, role, _keep) in overflow.pins.drain(..) {
+                pins.add(arena, block.id(), object, role)?;
+            }
         }
         Ok(block)
     }
@@ -342,21 +372,23 @@ pub(super) struct Buffer {
 }
 
 /// Runs `body` with a buffer of this thread.
+#[inline]
 pub(super) fn with_buffer<R>(body: impl FnOnce(&mut Buffer) -> R) -> R {
-    let kept = BUFFERS.try_with(|buffers| buffers.try_borrow_mut().ok()?.pop()).ok().flatten();
+    let kept = BUFFER.try_with(Cell::take).ok().flatten();
     let mut buffer = kept.unwrap_or_else(Buffer::new);
     let result = body(&mut buffer);
     if buffer.memory.len > KEPT {
         buffer.memory = Memory::new(KEPT);
     }
     // A thread that is being torn down keeps nothing.
-    let _ = BUFFERS.try_with(|buffers| buffers.try_borrow_mut().map(|mut buffers| buffers.push(buffer)));
+    let _ = BUFFER.try_with(|kept| kept.set(Some(buffer)));
     result
 }
 
 impl Buffer {
-    fn new() -> Buffer {
-        Buffer { memory: Memory::new(KEPT), head: Head { hash: 0, key_len: 0, tag: 0, total: HEAD } }
+    #[cold]
+    fn new() -> Box<Buffer> {
+        Box::new(Buffer { memory: Memory::new(KEPT), head: Head { hash: 0, key_len: 0, tag: 0, total: HEAD } })
     }
 
     /// Copies an image; `false` if `still` says that it was changed meanwhile.

@@ -12,6 +12,7 @@ pub(crate) mod kinds;
 mod list;
 pub(crate) mod mutants;
 mod namespace;
+mod nested;
 mod range;
 #[cfg(feature = "testing")]
 pub(crate) mod testing;

@@ -8,6 +8,7 @@ use super::SharedError;
 use super::dict::{Inserted, Table, When};
 use super::image::{self, Writer, with_buffer, with_writer};
 use super::kinds::{NamespaceKind, pos_in};
+use super::nested::calling;
 use crate::arena::{Arena, BlockId};
 use crate::message::Message;
 use crate::object::{Handle, Role, message_by_handle};
@@ -123,6 +124,9 @@ impl Namespace {
     /// Makes what `change` makes of the value of `name` its value, and returns a copy of that; `None`, and no call, if there
     /// is none. Called again when another process was faster; nothing is locked meanwhile.
     ///
+    /// # Errors
+    /// As [`Namespace::get`]; [`ErrorKind::Deadlock`](crate::ErrorKind::Deadlock) if `change` sets `name` by itself.
+    ///
     /// ```
     /// let space = offspring::shared::Namespace::new()?;
     /// space.set("n", &1u64)?;
@@ -133,11 +137,13 @@ impl Namespace {
         self.with(name, |table, writer, hash| {
             loop {
                 let Some((id, old)) = self.read(table, (hash, writer.key_words()), name)? else { return Ok(None) };
+                let call = calling(table.pos(), hash);
                 let new = change(old);
                 let block = writer.block(self.handle.arena(), (hash, image::type_tag::<T>()), &new)?;
                 if let Inserted::Replaced(_) = table.insert((hash, writer.key_words()), block, When::Holds(id))? {
                     return Ok(Some(new));
                 }
+                call.refused()?;
             }
         })
     }

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::SharedError;
 use super::image::{self, Buffer, Shown, with_buffer, with_writer};
 use super::kinds::{ValueKind, pos_in};
+use super::nested::{ALL, calling, touch};
 use crate::arena::journal::{Action, Guarded, Taker};
-use crate::arena::{Arena, ArenaError, BlockId, mutant};
+use crate::arena::{Arena, ArenaError, BlockId, Pos, mutant};
 use crate::message::{Decoder, Message};
 use crate::object::{Handle, Object, Role, message_by_handle};
 use crate::shared::mutants;
@@ -120,6 +121,11 @@ impl<T: Message> Value<T> {
         Value { handle, types: PhantomData }
     }
 
+    /// What tells this value from all others.
+    fn place(&self) -> Pos {
+        self.handle.id().pos()
+    }
+
     fn root(&self) -> Result<&Root> {
         self.handle.check()?;
         Ok(self.handle.shared())
@@ -189,6 +195,7 @@ impl<T: Message> Value<T> {
         }
         guard.apply(&[give, store, Action::Take(entry, old)]);
         drop(guard);
+        touch(self.place(), ALL);
         let mut taker = block.given();
         taker.took(old);
         Ok(Some(taker))
@@ -213,6 +220,7 @@ impl<T: Message> Value<T> {
     pub fn set(&self, value: &T) -> Result<()> {
         if Self::IN_WORD {
             self.root()?.word.store(Self::to_word(value), Ordering::SeqCst);
+            touch(self.place(), ALL);
             return Ok(());
         }
         self.publish(value, None).map(drop)
@@ -228,7 +236,9 @@ impl<T: Message> Value<T> {
     #[doc(alias = "swap")]
     pub fn replace(&self, value: &T) -> Result<T> {
         if Self::IN_WORD {
-            return Self::of_word(self.root()?.word.swap(Self::to_word(value), Ordering::SeqCst));
+            let old = self.root()?.word.swap(Self::to_word(value), Ordering::SeqCst);
+            touch(self.place(), ALL);
+            return Self::of_word(old);
         }
         self.publish(value, None)?.as_ref().map_or(Err(SharedError::Damaged), |old| self.taken(old))
     }
@@ -246,6 +256,10 @@ impl<T: Message> Value<T> {
     /// Nothing is locked while `change` runs. It is called again, with the newer value, when another process was faster; so it
     /// should do nothing but compute.
     ///
+    /// # Errors
+    /// As said at [`Value`]; [`ErrorKind::Deadlock`](crate::ErrorKind::Deadlock) if `change` changes this same value by itself:
+    /// its result would never be taken.
+    ///
     /// ```
     /// let path = offspring::shared::Value::new(vec!["a".to_string()])?;
     /// path.update(|mut path| {
@@ -261,19 +275,26 @@ impl<T: Message> Value<T> {
             let word = &self.root()?.word;
             let mut seen = word.load(Ordering::SeqCst);
             loop {
+                let call = calling(self.place(), ALL);
                 let new = change(Self::of_word(seen)?);
                 match word.compare_exchange(seen, Self::to_word(&new), Ordering::SeqCst, Ordering::SeqCst) {
-                    Ok(_) => return Ok(new),
+                    Ok(_) => {
+                        touch(self.place(), ALL);
+                        return Ok(new);
+                    }
                     Err(now) => seen = now,
                 }
+                call.refused()?;
             }
         }
         loop {
             let (id, old) = with_buffer(|buffer| self.read(buffer))?;
+            let call = calling(self.place(), ALL);
             let new = change(old);
             if self.publish(&new, Some(id))?.is_some() {
                 return Ok(new);
             }
+            call.refused()?;
         }
     }
 
@@ -298,6 +319,7 @@ impl<T: Message> Value<T> {
                 }
                 let done = word.compare_exchange(seen, Self::to_word(new), Ordering::SeqCst, Ordering::SeqCst);
                 if done.is_ok() {
+                    touch(self.place(), ALL);
                     return Ok(true);
                 }
                 continue;
@@ -362,10 +384,26 @@ integers! { u8 u16 u32 u64 usize i8 i16 i32 i64 isize }
 
 /// As the methods of std's atomic integers: they return the value from before, and wrap around on overflow.
 impl<T: Integer> Value<T> {
-    fn fetch(&self, mut change: impl FnMut(T) -> T) -> Result<T> {
-        let mut before = None;
-        self.update(|value| change(*before.insert(value)))?;
-        before.ok_or(SharedError::Damaged)
+    fn fetch(&self, change: impl Fn(T) -> T) -> Result<T> {
+        if !Self::IN_WORD {
+            // Where the program has its messages written in another byte order.
+            let mut before = None;
+            self.update(|value| change(*before.insert(value)))?;
+            return before.ok_or(SharedError::Damaged);
+        }
+        let word = &self.root()?.word;
+        let mut seen = word.load(Ordering::Relaxed);
+        loop {
+            let value = Self::of_word(seen)?;
+            let new = Self::to_word(&change(value));
+            match word.compare_exchange(seen, new, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => {
+                    touch(self.place(), ALL);
+                    return Ok(value);
+                }
+                Err(now) => seen = now,
+            }
+        }
     }
 
     /// Adds.

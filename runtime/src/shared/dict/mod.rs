@@ -20,6 +20,7 @@ use super::SharedError;
 use super::image::{self, Buffer, Writer, with_buffer, with_writer};
 use super::key::{AsKey, Key};
 use super::kinds::{DictKind, pos_in};
+use super::nested::calling;
 use crate::arena::journal::Taker;
 use crate::arena::{Arena, BlockId};
 use crate::message::Message;
@@ -313,7 +314,11 @@ impl<K: Key, V: Message> Dict<K, V> {
     /// there is no value.
     ///
     /// Nothing is locked while `change` runs. It is called again, with the newer value, when another process changed the
-    /// entry meanwhile; so it should do nothing but compute.
+    /// entry meanwhile; so it should do nothing but compute. It may use this dictionary, other keys of it included.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Deadlock`](crate::ErrorKind::Deadlock) if `change` changes this same entry by itself: its result would
+    /// never be taken. The same for the other methods that take a function.
     ///
     /// ```
     /// # let dict = offspring::shared::Dict::new()?;
@@ -366,17 +371,19 @@ impl<K: Key, V: Message> Dict<K, V> {
         self.with(key, |table, writer, hash| {
             loop {
                 let (holder, value) = self.read(table, hash, writer.key_words())?.unzip();
+                let call = calling(table.pos(), hash);
                 let Some(new) = change(value) else {
                     match holder {
                         None => return Ok(None),
                         Some(id) if table.remove((hash, writer.key_words()), Some(id))?.is_some() => return Ok(None),
-                        Some(_) => continue,
+                        Some(_) => call.refused()?,
                     }
+                    continue;
                 };
                 let block = writer.block(self.handle.arena(), (hash, NO_TAG), &new)?;
                 let when = holder.map_or(When::Absent, When::Holds);
                 match table.insert((hash, writer.key_words()), block, when)? {
-                    Inserted::Refused => {}
+                    Inserted::Refused => call.refused()?,
                     Inserted::New | Inserted::Replaced(_) => return Ok(Some(new)),
                 }
             }
@@ -444,6 +451,7 @@ impl<K: Key, V: Message> Dict<K, V> {
             let key = key?;
             self.with(&key, |table, writer, hash| {
                 while let Some((id, value)) = self.read(table, hash, writer.key_words())? {
+                    let call = calling(table.pos(), hash);
                     if keep(&key, &value) {
                         break;
                     }
@@ -451,6 +459,7 @@ impl<K: Key, V: Message> Dict<K, V> {
                         removed += 1;
                         break;
                     }
+                    call.refused()?;
                 }
                 Ok(())
             })?;

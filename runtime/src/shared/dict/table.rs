@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::super::SharedError;
 use super::super::image::{self, Buffer, Shown};
+use super::super::nested::touch;
 use super::page::{BUCKETS, CELLS, Metas, NEAR, Page, PageRef, byte, place, with_byte};
 use crate::arena::journal::{Action, Guard, Guarded, Taker};
 use crate::arena::{Arena, ArenaError, Block, BlockId, Pos, mutant};
@@ -106,6 +107,11 @@ impl<'a> Table<'a> {
         guard.apply(&[page.give(), self.store(&self.root.directory[0], page.id().raw())]);
         page.given();
         Ok(())
+    }
+
+    /// Where the root stands: what tells this table from all others.
+    pub(in super::super) fn pos(&self) -> Pos {
+        self.pos
     }
 
     /// Before there is a key.
@@ -300,6 +306,7 @@ impl<'a> Table<'a> {
                 let mut taker = block.given();
                 taker.took(old);
                 drop(guard);
+                touch(self.pos, hash);
                 return Ok(Inserted::Replaced(taker));
             }
             if matches!(when, When::Present | When::Holds(_)) {
@@ -347,6 +354,8 @@ impl<'a> Table<'a> {
                 guard.apply(&actions[..count]);
             }
             block.given();
+            drop(guard);
+            touch(self.pos, hash);
             return Ok(Inserted::New);
         }
     }
@@ -373,6 +382,7 @@ impl<'a> Table<'a> {
         ]);
         drop(guard);
         taker.took(id);
+        touch(self.pos, hash);
         Ok(Some(taker))
     }
 

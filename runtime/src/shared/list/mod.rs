@@ -15,6 +15,7 @@ pub(crate) use spine::{Root, Spine};
 use super::SharedError;
 use super::image::{self, Buffer, with_buffer, with_writer};
 use super::kinds::{ListKind, pos_in};
+use super::nested::{ALL, calling};
 use super::range::bounds;
 use crate::arena::journal::Taker;
 use crate::arena::{Arena, Block, BlockId};
@@ -206,6 +207,11 @@ impl<T: Message> List<T> {
     /// Nothing is locked while `change` runs. It is called again, with what is there then, when another process changed the
     /// place meanwhile; so it should do nothing but compute.
     ///
+    /// # Errors
+    /// As said at [`List`]; [`ErrorKind::Deadlock`](crate::ErrorKind::Deadlock) if `change` changes or moves this same item by
+    /// itself: its result would never be taken. The same if a function that [`List::sort_by`] or [`List::retain`] calls
+    /// changes the list.
+    ///
     /// ```
     /// let list = offspring::shared::List::from_items([1, 2])?;
     /// assert_eq!(list.update(1, |n| n * 10)?, 20);
@@ -216,6 +222,7 @@ impl<T: Message> List<T> {
         let spine = self.spine()?;
         loop {
             let (id, old) = with_buffer(|buffer| self.read(&spine, index, buffer))?;
+            let call = calling(spine.pos(), index as u64);
             let new = change(old);
             let block = self.block(&new)?;
             let mut locked = spine.lock()?;
@@ -225,6 +232,8 @@ impl<T: Message> List<T> {
                 drop(old);
                 return Ok(new);
             }
+            drop(locked);
+            call.refused()?;
         }
     }
 
@@ -406,6 +415,8 @@ impl<T: Message> List<T> {
             let (mut items, changes) = self.snapshot()?;
             let mut gone: Vec<BlockId> = items.iter().map(|(id, _)| *id).collect();
             let len = gone.len();
+            let spine = self.spine()?;
+            let call = calling(spine.pos(), ALL);
             let Some(result) = change(&mut items) else { return Ok(None) };
             let cells: Vec<BlockId> = items.iter().map(|(id, _)| *id).collect();
             if cells.len() == len {
@@ -414,8 +425,10 @@ impl<T: Message> List<T> {
                 let kept: std::collections::HashSet<u64> = cells.iter().map(|id| id.raw()).collect();
                 gone.retain(|id| !kept.contains(&id.raw()));
             }
-            let mut locked = self.spine()?.lock()?;
+            let mut locked = spine.lock()?;
             if locked.changes() != changes {
+                drop(locked);
+                call.refused()?;
                 continue;
             }
             let taken = locked.rebuild((0, len), &cells, Vec::new(), &gone)?;

@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::super::SharedError;
 use super::super::image::{Buffer, Shown};
+use super::super::nested::{ALL, END, touch};
 use crate::arena::journal::{Action, Guard, Guarded, INLINE, Taker};
 use crate::arena::{Arena, ArenaError, Block, BlockId, Pos, mutant};
 use crate::shared::mutants;
@@ -137,6 +138,11 @@ impl<'a> Spine<'a> {
     fn store(&self, word: &AtomicU64, value: u64) -> Action {
         let offset = std::ptr::from_ref(word).addr() - std::ptr::from_ref(self.root).addr();
         Action::Store(self.pos + offset as u64, value)
+    }
+
+    /// Where the root stands: what tells this list from all others.
+    pub(super) fn pos(&self) -> Pos {
+        self.pos
     }
 
     pub(super) fn len(&self) -> usize {
@@ -280,7 +286,9 @@ impl Locked<'_> {
         self.spine.changes()
     }
 
-    fn changed(&self) -> Action {
+    /// To count one change more, of this item.
+    fn changed(&self, entry: u64) -> Action {
+        touch(self.spine.pos, entry);
         self.spine.store(&self.spine.root.changes, self.changes() + 1)
     }
 
@@ -310,10 +318,10 @@ impl Locked<'_> {
             if mutant(mutants::LENGTH_APART) {
                 self.guard.apply(&[item.give(), Action::Store(pos, item.id().raw())]);
                 item.given();
-                self.guard.apply(&[longer, self.changed()]);
+                self.guard.apply(&[longer, self.changed(END)]);
                 return Ok(());
             }
-            self.guard.apply(&[item.give(), Action::Store(pos, item.id().raw()), longer, self.changed()]);
+            self.guard.apply(&[item.give(), Action::Store(pos, item.id().raw()), longer, self.changed(END)]);
             item.given();
             return Ok(());
         }
@@ -332,7 +340,7 @@ impl Locked<'_> {
             index.store(first_word, len as u64),
             index.store(&index.words[0], at as u64 + 1),
             index.store(&index.words[1], len as u64 + 1),
-            self.changed(),
+            self.changed(END),
         ])?;
         item.given();
         chunk.given();
@@ -371,7 +379,7 @@ impl Locked<'_> {
         let mut taker = self.spine.arena.taker()?;
         let index = self.spine.index().ok_or(SharedError::Damaged)?;
         let shorter = index.store(&index.words[1], last as u64);
-        self.guard.apply(&[shorter, self.changed(), Action::Store(pos, 0), taker.take(id)]);
+        self.guard.apply(&[shorter, self.changed(last as u64), Action::Store(pos, 0), taker.take(id)]);
         taker.took(id);
         Ok(Some(taker))
     }
@@ -384,7 +392,7 @@ impl Locked<'_> {
         }
         let Some((pos, Some(old))) = self.cell(number) else { return Err(SharedError::Damaged) };
         let mut taker = self.spine.arena.taker()?;
-        self.guard.apply(&[item.give(), Action::Store(pos, item.id().raw()), self.changed(), taker.take(old)]);
+        self.guard.apply(&[item.give(), Action::Store(pos, item.id().raw()), self.changed(number as u64), taker.take(old)]);
         item.given();
         taker.took(old);
         Ok(taker)
@@ -454,7 +462,7 @@ impl Locked<'_> {
         }
         let mut actions: Vec<Action> = fresh.iter().chain(&blocks).map(Block::give).collect();
         actions.push(spine.store(&spine.root.index, new.id.raw()));
-        actions.push(self.changed());
+        actions.push(self.changed(if from == len { END } else { ALL }));
         actions.extend(takers.iter().zip(&taken).map(|(taker, id)| taker.take(*id)));
         self.guard.apply_all(&actions)?;
         for block in fresh.into_iter().chain(blocks) {
@@ -471,7 +479,7 @@ impl Locked<'_> {
     pub(super) fn clear(&mut self) -> Result<(), SharedError> {
         let spine = self.spine;
         let index = spine.root.index.load(Ordering::Relaxed);
-        self.guard.apply(&[spine.store(&spine.root.index, 0), self.changed(), spine.store(&spine.root.grave, index)]);
+        self.guard.apply(&[spine.store(&spine.root.index, 0), self.changed(ALL), spine.store(&spine.root.grave, index)]);
         self.empty_grave()
     }
 
