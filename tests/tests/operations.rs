@@ -134,6 +134,7 @@ const READS: &[&str] = &[
     "wait_any::rope",
     "wait_any::waiter",
     "broadcast::to_value",
+    "copying::copied",
     "namespace::get",
     "namespace::contains",
     "namespace::len",
@@ -379,13 +380,12 @@ fn every_operation_has_a_row() {
 
 #[test]
 fn what_rows_and_lists_name_is_there() {
-    let all: BTreeSet<String> =
-        [FOLDERS, &["pool", "pool/layout"]]
-            .concat()
-            .iter()
-            .flat_map(|folder| files(folder))
-            .flat_map(|file| functions(&file, false))
-            .collect();
+    let all: BTreeSet<String> = [FOLDERS, &["pool", "pool/layout"]]
+        .concat()
+        .iter()
+        .flat_map(|folder| files(folder))
+        .flat_map(|file| functions(&file, false))
+        .collect();
     let rows = table::rows();
     let named = rows.iter().flat_map(|row| row.covers).chain(STEPS.iter().flat_map(|(step, of)| [step, of]));
     let listed = [READS, PRIVATE, ONE_STEP, ENTRY, SHOWN].concat();

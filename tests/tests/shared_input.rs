@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use offspring::shared::{Array, Dict, List, Namespace, Shared, SharedError, Value};
 use offspring::testing::{self, shared};
-use offspring::{ErrorKind, Failure, spawn, task};
+use offspring::{ErrorKind, Failure, message, spawn, task};
 use offspring_tests::watchdog;
 
 #[task]
@@ -105,6 +105,20 @@ fn names_of_another_type_and_wrong_lengths_are_errors() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains("\"n\" does not hold a value of type u32"), "{error}");
     assert!(space.update("n", |n: String| n).is_err());
+    // Two types of one name are two types.
+    {
+        #[message]
+        #[derive(Debug)]
+        struct Twin(#[allow(dead_code, reason = "only written")] u64);
+        space.set("twin", &Twin(7)).unwrap();
+        assert!(space.get::<Twin>("twin").unwrap().is_some());
+    }
+    {
+        #[message]
+        #[derive(Debug)]
+        struct Twin(#[allow(dead_code, reason = "only to be refused")] String);
+        assert_eq!(space.get::<Twin>("twin").unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
     let array = Array::<u16>::zeroed(3).unwrap();
     for error in [array.copy_from(&[1; 4]).unwrap_err(), array.split(0).unwrap_err(), array.split_by(0).unwrap_err()] {
         assert!(matches!(error, SharedError::Length { .. }) && error.kind() == ErrorKind::InvalidInput, "{error}");
@@ -117,8 +131,15 @@ fn names_of_another_type_and_wrong_lengths_are_errors() {
 }
 
 /// What a `fork()` of this process sees, as its exit code: 0 if all is as it should be.
-fn in_the_fork(dict: Dict<u32, u32>, list: List<u32>, value: Value<u64>, array: Array<u32>, shared: Shared<u64>) -> i32 {
-    let unsupported = |result: Result<(), SharedError>| result.is_err_and(|error| error.kind() == ErrorKind::Unsupported);
+fn in_the_fork(
+    dict: Dict<u32, u32>,
+    list: List<u32>,
+    value: Value<u64>,
+    array: Array<u32>,
+    shared: Shared<u64>,
+) -> i32 {
+    let unsupported =
+        |result: Result<(), SharedError>| result.is_err_and(|error| error.kind() == ErrorKind::Unsupported);
     let checks = [
         unsupported(dict.set(&1, &2)),
         unsupported(dict.get(&1).map(drop)),

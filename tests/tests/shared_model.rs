@@ -145,6 +145,41 @@ fn a_dictionary_does_what_a_map_does_for_each_of_several_processes() {
     });
 }
 
+/// Makes a dictionary grow and shrink by odd keys, and replaces the values of even ones.
+#[task]
+fn grow_and_shrink(dict: Dict<u64, u64>, rounds: u64) {
+    for round in 0..rounds {
+        for n in 0..2000 {
+            dict.set(&(n * 2 + 1), &round).unwrap();
+            dict.set(&(n % 300 * 2), &round).unwrap();
+        }
+        for n in 0..2000 {
+            dict.remove(&(n * 2 + 1)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_key_that_stays_comes_once_in_every_iteration_while_others_come_and_go() {
+    checked(|| {
+        let dict: Dict<u64, u64> = Dict::new().unwrap();
+        (0..300).for_each(|n| dict.set(&(n * 2), &0).unwrap());
+        let children: Vec<Child<()>> = (0..2).map(|_| spawn(grow_and_shrink, (&dict, 10)).unwrap()).collect();
+        let mut iterations = 0;
+        while iterations < 5 || children.iter().any(Child::is_alive) {
+            let mut keys: Vec<u64> = dict.iter().map(|pair| pair.unwrap().0).collect();
+            keys.sort_unstable();
+            assert!(keys.windows(2).all(|pair| pair[0] != pair[1]), "a key came twice");
+            assert!(keys.iter().filter(|key| **key % 2 == 0).eq((0..300).map(|n| n * 2).collect::<Vec<_>>().iter()));
+            let map = dict.to_map().unwrap();
+            assert!((0..300).all(|n| map.contains_key(&(n * 2))) && map.len() <= 2300);
+            iterations += 1;
+        }
+        children.into_iter().for_each(|child| child.join().unwrap());
+        assert_eq!(dict.len(), 300);
+    });
+}
+
 /// Pushes, removes and changes items of its own among those of others. What it left there, in order.
 #[task]
 fn use_list(list: List<Item>, owner: u32, steps: u32, seed: u64) -> Vec<u32> {
@@ -348,9 +383,8 @@ fn parts_of_an_array_have_one_writer_each() {
         let array = Array::<u64>::zeroed(64).unwrap();
         let mut parts = array.split(4).unwrap();
         parts.extend(array.split_by(24).unwrap());
-        let children: Vec<_> = (1..=u64::from(PROCESSES))
-            .map(|me| spawn(fight_for_parts, (&parts, me, me)).unwrap())
-            .collect();
+        let children: Vec<_> =
+            (1..=u64::from(PROCESSES)).map(|me| spawn(fight_for_parts, (&parts, me, me)).unwrap()).collect();
         for child in children {
             assert!(child.join().unwrap().values().sum::<u64>() > 0, "one never got a part");
         }

@@ -76,9 +76,13 @@ fn a_function_may_change_other_entries_and_other_structures() {
         n + number.fetch_add(1).unwrap()
     });
     assert_eq!(got.unwrap(), Some(2));
-    assert_eq!((dict.get(&2).unwrap(), list.to_vec().unwrap(), number.get().unwrap()), (Some(11), vec![11, 20, 3, 1], 2));
+    assert_eq!(
+        (dict.get(&2).unwrap(), list.to_vec().unwrap(), number.get().unwrap()),
+        (Some(11), vec![11, 20, 3, 1], 2)
+    );
     // A panic in a function leaves nothing behind.
-    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dict.update(&2, |_| panic!("in a function"))));
+    let panicked =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| dict.update(&2, |_| panic!("in a function"))));
     assert!(panicked.is_err());
     assert_eq!(dict.update(&2, |n| n + 1).unwrap(), Some(12));
     deadlock(dict.update(&2, |n| dict.update(&2, |m| m + n).unwrap().unwrap()));

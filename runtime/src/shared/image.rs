@@ -22,14 +22,16 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
+use std::hash::{Hash, Hasher};
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use super::SharedError;
+use super::copying::copied;
 use crate::ErrorKind;
 use crate::arena::refs::Pins;
 use crate::arena::{Arena, Block, BlockId, Pos, Role};
@@ -63,6 +65,7 @@ impl Memory {
         Memory { start, len }
     }
 
+    #[inline]
     fn ptr(&self, offset: usize) -> *mut u8 {
         debug_assert!(offset <= self.len);
         // SAFETY: inside, or one past the end.
@@ -70,18 +73,21 @@ impl Memory {
     }
 
     /// The words from `from` to `to`, offsets in bytes.
+    #[inline]
     fn words(&self, from: usize, to: usize) -> &[u64] {
         let (from, to) = (from.min(self.len) / 8, to.min(self.len) / 8);
         // SAFETY: inside, aligned, initialised.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast::<u64>().add(from), to.saturating_sub(from)) }
     }
 
+    #[inline]
     fn zero(&mut self, from: usize, to: usize) {
         let (from, to) = (from.min(self.len), to.min(self.len));
         // SAFETY: inside.
         unsafe { self.ptr(from).write_bytes(0, to.saturating_sub(from)) };
     }
 
+    #[inline]
     fn set(&mut self, word: usize, value: u64) {
         if (word + 1) * 8 <= self.len {
             // SAFETY: inside, aligned.
@@ -114,11 +120,13 @@ struct Overflow {
 
 impl Overflow {
     /// Makes ready for the next item.
+    #[inline]
     fn begin(&mut self, arena: Option<&'static Arena>, head: usize) {
         self.clear();
         (self.arena, self.head) = (arena, head);
     }
 
+    #[inline]
     fn clear(&mut self) {
         // Most often there is nothing, and this is done for each item.
         if !(self.blocks.is_empty() && self.memory.is_empty() && self.pins.is_empty()) {
@@ -255,6 +263,7 @@ impl Writer {
     }
 
     /// The bytes of the key.
+    #[inline]
     pub(super) fn key_words(&self) -> &[u64] {
         self.memory.words(HEAD, HEAD + self.key_len)
     }
@@ -334,6 +343,7 @@ impl Shown {
         Shown { arena, pos }
     }
 
+    #[inline]
     fn words(&self, len: usize) -> Option<&'static [AtomicU64]> {
         let start = self.arena.at(self.pos, len)?;
         // SAFETY: payload, aligned to 64; any bytes are valid atomics, and the mapping stays.
@@ -405,13 +415,9 @@ impl Buffer {
             self.memory = Memory::new(head.total);
         }
         let to = self.memory.start.as_ptr().cast::<u64>();
-        for (index, word) in words.iter().enumerate() {
-            // SAFETY: the memory is at least `total` bytes long, and `words` not longer.
-            unsafe { to.add(index).write(word.load(Ordering::Relaxed)) };
-        }
-        fence(Ordering::Acquire);
         self.head = head;
-        still()
+        // SAFETY: the memory is at least `total` bytes long, and `words` not longer.
+        copied(words, |index, word| unsafe { to.add(index).write(word) }, still)
     }
 
     pub(super) fn tag(&self) -> u64 {
@@ -473,11 +479,26 @@ unsafe fn read_at<V: Message>(start: *const u8, offset: usize, total: usize) -> 
     Ok(V::read(archived, &mut Decoder::new())?)
 }
 
-/// A number that tells one type from another within a build.
+/// A number that tells one type from another within a build, which all processes of a family run. Names would not do: types
+/// declared in two blocks of one function may have the same.
 pub(super) fn type_tag<T: 'static>() -> u64 {
-    let name = std::any::type_name::<T>();
-    name.bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    /// FNV-1a.
+    struct Folded(u64);
+
+    impl Hasher for Folded {
+        fn write(&mut self, bytes: &[u8]) {
+            let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            self.0 = bytes.iter().fold(self.0, fold);
+        }
+
+        fn finish(&self) -> u64 {
+            self.0
+        }
+    }
+
+    let mut folded = Folded(0xcbf2_9ce4_8422_2325);
+    TypeId::of::<T>().hash(&mut folded);
+    folded.finish()
 }
 
 /// The hash of a key's bytes.
@@ -498,4 +519,46 @@ pub(super) fn hash(seed: u64, key: &[u64]) -> u64 {
 fn fold(one: u64, two: u64) -> u64 {
     let product = u128::from(one) * u128::from(two);
     product as u64 ^ (product >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::create;
+
+    /// What a reader's copy comes to if a writer replaces the value, and the block is written again, at each look of the
+    /// reader's at the cell.
+    fn interrupted(arena: &'static Arena, len: usize, at: usize) -> (bool, Vec<u8>) {
+        let make = |with: u8| with_writer(|writer| writer.block(arena, (0, 0), &vec![with; len])).unwrap();
+        let (old, new) = (make(1), make(2));
+        let looks = Cell::new(0);
+        let still = || {
+            let changed = looks.get() >= at;
+            looks.set(looks.get() + 1);
+            if looks.get() == at {
+                // SAFETY: both blocks are that long, and nobody else has them.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(new.as_ptr(), old.as_ptr(), old.capacity().min(new.capacity()))
+                };
+            }
+            !changed
+        };
+        let mut buffer = Buffer::new();
+        let good = buffer.copy(Shown::new(arena, old.pos()), still);
+        // SAFETY: the copy is of one of two images of such a vector, even if it was taken in the middle.
+        (good, if good { unsafe { buffer.value() }.unwrap() } else { Vec::new() })
+    }
+
+    #[test]
+    fn a_copy_of_what_was_replaced_meanwhile_is_not_believed() {
+        let arena = create(64 << 20, 16 << 20).unwrap();
+        for len in [10, 500, 5_000, 40_000] {
+            assert_eq!(interrupted(arena, len, usize::MAX), (true, vec![1; len]));
+            assert!(!interrupted(arena, len, 0).0, "changed before");
+            if len > LOOK_AGAIN {
+                // Between the first look and the copy.
+                assert!(!interrupted(arena, len, 1).0, "changed in the middle");
+            }
+        }
+    }
 }

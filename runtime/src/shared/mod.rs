@@ -4,6 +4,7 @@
 
 mod array;
 mod broadcast;
+mod copying;
 mod dict;
 mod error;
 mod image;

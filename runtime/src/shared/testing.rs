@@ -39,6 +39,11 @@ pub fn dict<K: Key, V: Message>(arena: Arena) -> Result<Dict<K, V>, SharedError>
     Ok(dict)
 }
 
+/// How many bits an index of its directory has.
+pub fn directory_bits<K: Key, V: Message>(dict: &Dict<K, V>) -> u64 {
+    dict.table().map_or(0, |table| table.depth())
+}
+
 pub fn list<T: Message>(arena: Arena) -> Result<List<T>, SharedError> {
     List::in_arena(arena.inner())
 }

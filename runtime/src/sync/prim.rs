@@ -7,7 +7,7 @@ use super::permits;
 pub(crate) use super::wait::spin_until;
 use crate::sys::futex;
 pub(crate) use crate::sys::futex::{Wait, wake, wake_all, wake_among};
-pub(crate) use std::sync::atomic::{AtomicU32, Ordering};
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 /// As [`futex::wait`]. In a task, a worker of another pool may run meanwhile, such as the one that is waited for.
 pub(crate) fn wait(word: &AtomicU32, expected: u32, deadline: Option<Instant>) -> Wait {

@@ -1,5 +1,5 @@
-//! The kernels of `offspring`'s locks, and the bell of its queues, compiled with loom's atomics, and models of them: loom runs each with every order of
-//! steps that two or three threads can take, up to a number of preemptions.
+//! The kernels of `offspring`'s locks, the bell of its queues, and how shared data is read, compiled with loom's atomics, and
+//! models of them: loom runs each with every order of steps that two or three threads can take, up to a number of preemptions.
 //!
 //! Deaths are played: a thread stops where it stands, and another does what the audit of a dead process does. That a
 //! process may die between any two instructions is the single-step killer's part.
@@ -7,10 +7,12 @@
 
 pub(crate) mod arena;
 pub(crate) mod queue;
+pub(crate) mod shared;
 pub(crate) mod sync;
 
 mod bell;
 mod condition;
 mod event;
 mod mutex;
+mod reading;
 mod rwlock;

@@ -120,6 +120,11 @@ impl<'a> Table<'a> {
         self.root.seed.store(seed, Ordering::Relaxed);
     }
 
+    #[cfg(feature = "testing")]
+    pub(in super::super) fn depth(&self) -> u64 {
+        self.root.depth.load(Ordering::Relaxed)
+    }
+
     #[inline]
     pub(in super::super) fn hash(&self, key: &[u64]) -> u64 {
         image::hash(self.root.seed.load(Ordering::Relaxed), key)

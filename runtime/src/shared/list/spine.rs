@@ -392,7 +392,12 @@ impl Locked<'_> {
         }
         let Some((pos, Some(old))) = self.cell(number) else { return Err(SharedError::Damaged) };
         let mut taker = self.spine.arena.taker()?;
-        self.guard.apply(&[item.give(), Action::Store(pos, item.id().raw()), self.changed(number as u64), taker.take(old)]);
+        self.guard.apply(&[
+            item.give(),
+            Action::Store(pos, item.id().raw()),
+            self.changed(number as u64),
+            taker.take(old),
+        ]);
         item.given();
         taker.took(old);
         Ok(taker)
@@ -479,7 +484,11 @@ impl Locked<'_> {
     pub(super) fn clear(&mut self) -> Result<(), SharedError> {
         let spine = self.spine;
         let index = spine.root.index.load(Ordering::Relaxed);
-        self.guard.apply(&[spine.store(&spine.root.index, 0), self.changed(ALL), spine.store(&spine.root.grave, index)]);
+        self.guard.apply(&[
+            spine.store(&spine.root.index, 0),
+            self.changed(ALL),
+            spine.store(&spine.root.grave, index),
+        ]);
         self.empty_grave()
     }
 
