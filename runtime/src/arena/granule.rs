@@ -194,7 +194,6 @@ impl Granules {
         true
     }
 
-    #[cfg(any(test, feature = "testing"))]
     /// Cuts the large block that starts at `head` to `left` of its `count` granules. The rest keeps its pages.
     pub(crate) fn cut(&self, head: u32, count: u32, left: u32) {
         self.record_free(head + left, count - left, true);
