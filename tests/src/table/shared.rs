@@ -665,7 +665,7 @@ pub(super) const ROWS: &[Row] = &[
         mutants: &[10, 11],
         scene: |stage| {
             let [mine, theirs, it] = items(stage, 6);
-            let new = leak([value(8, 3), value(9, SHORT)]);
+            let new = leak([value(8, 3), value(9, 3)]);
             scene(move || mine.splice(1..4, new).unwrap())
                 .rival(move || theirs.pop_front().unwrap())
                 .view(list_seen(it))
