@@ -132,6 +132,32 @@ fn lazy_results_go_on_after_failed_items() {
 }
 
 /// Gives `good` items, then panics.
+/// Fails without a word, so that very many of them cost little.
+#[task]
+fn quietly_picky(x: u64) -> u64 {
+    if x % 3 == 1 {
+        std::panic::resume_unwind(Box::new("odd"));
+    }
+    x
+}
+
+#[test]
+fn a_failed_item_is_never_read_as_a_value_while_others_come_in() {
+    let _watch = watch();
+    let pool = pool(2);
+    for round in 0..40 {
+        let mut seen = 0;
+        for (x, result) in (0..3000).zip(pool.batch().chunk_size(1).imap(quietly_picky, 0..3000u64)) {
+            assert_eq!(result.ok(), (x % 3 != 1).then_some(x), "round {round}");
+            seen += 1;
+        }
+        assert_eq!(seen, 3000);
+        for (x, result) in pool.batch().chunk_size(1).imap_unordered(quietly_picky, 0..3000u64) {
+            assert_eq!(result.ok(), (x as u64 % 3 != 1).then_some(x as u64), "round {round}");
+        }
+    }
+}
+
 fn breaks_after(good: u64) -> impl Iterator<Item = u64> {
     (0..).inspect(move |x| assert!(*x < good, "the input broke"))
 }

@@ -241,9 +241,12 @@ where
                     }
                     Some(Woken::Done) => {}
                 }
+                // One reader for all chunks that are there: what failed is looked up once. So they are counted before: of a chunk that is
+                // done after the look-up, nobody would know what failed in it.
+                let most = job.chunks().min(chunk + MOST_READ);
+                let end = (chunk + 1..most).find(|next| !job.is_done(*next)).unwrap_or(most.max(chunk + 1));
                 let reader = flight.window.reader();
-                // One reader for all chunks that are there: what failed is looked up once.
-                while self.chunk < job.chunks() && (self.chunk == chunk || job.is_done(self.chunk)) {
+                while self.chunk < end {
                     let items = job.view().range(self.chunk);
                     self.ready.extend(items.map(|item| flight.read(&reader, item, &mut feed.journal)));
                     self.chunk += 1;
