@@ -36,4 +36,14 @@ fn the_clock_sleeps_until_a_deadline_and_not_at_all_without_one() {
     // A long limit is one sleep, however long the task runs.
     assert_eq!(pool.batch().timeout(Duration::from_secs(60)).call(nap, 300).unwrap(), 300);
     assert!(wakes_of("offspring-watch") <= before + 10, "{} {before}", wakes_of("offspring-watch"));
+    // A limit of nothing is looked at once a millisecond at most, also while thousands wait for their turn.
+    let blocker = pool.submit(nap, 400).unwrap();
+    let before = wakes_of("offspring-watch");
+    let calls: Vec<_> = (0..2000).map(|_| pool.batch().timeout(Duration::ZERO).submit(nap, 0).unwrap()).collect();
+    let begun = std::time::Instant::now();
+    std::thread::sleep(Duration::from_millis(200));
+    let (wakes, most) = (wakes_of("offspring-watch") - before, 2 * begun.elapsed().as_millis() as u64 + 100);
+    assert!(wakes <= most, "{wakes} of {most}");
+    assert_eq!(blocker.get().unwrap(), 400);
+    drop(calls);
 }

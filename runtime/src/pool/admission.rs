@@ -23,6 +23,7 @@ use super::bell;
 use super::core::Core;
 use super::errand::Errand;
 use super::layout::{ControlView, KINDS, LANES, Lane, Seat, orders};
+use super::waiting::Class;
 use crate::ErrorKind;
 use crate::arena::{Arena, BlockId};
 use crate::sys::{futex, proc};
@@ -52,7 +53,19 @@ pub(super) struct Demand {
     slots: u32,
     memory: u64,
     tokens: [u32; KINDS],
-    priority: i32,
+    pub(super) priority: i32,
+}
+
+impl Demand {
+    /// What kinds of things it competes for.
+    pub(super) fn class(&self) -> Class {
+        class_of(self.slots, self.memory, self.tokens)
+    }
+}
+
+fn class_of(slots: u32, memory: u64, tokens: [u32; KINDS]) -> Class {
+    let kinds = tokens.into_iter().enumerate().map(|(kind, count)| Class::from(count > 0) << kind);
+    kinds.sum::<Class>() << 2 | Class::from(memory > 0) << 1 | Class::from(slots > 1)
 }
 
 impl Needs {
@@ -137,6 +150,15 @@ pub(super) struct Pick {
     pub(super) slots: u32,
 }
 
+/// Why there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// There is no job, or what its tasks need is in use in this pool: whoever gives it back has sleepers look again.
+    Nothing,
+    /// The system is short of memory, which may come back from anywhere, and nobody tells.
+    Memory,
+}
+
 /// Which lanes are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -149,7 +171,7 @@ pub(super) enum Turn {
 /// The first rank of lanes that come after the ring: those of negative priority.
 const AFTER_RING: u64 = 1 << 63;
 
-fn rank(priority: i32, age: u64) -> u64 {
+pub(super) fn rank(priority: i32, age: u64) -> u64 {
     // The highest priority first: 0 and more below the middle, the negative ones above.
     let turn = (i64::from(i32::MAX) - i64::from(priority)) as u64;
     turn << 32 | age & 0xffff_ffff
@@ -160,12 +182,12 @@ impl<'a> ControlView<'a> {
         &self.lanes.lanes[entry as usize % LANES]
     }
 
-    /// Puts a job into a lane. `None` when all are taken. The caller holds the pool's private lock; `age` grows with each call.
-    pub(super) fn publish_in_lane(&self, job: BlockId, demand: &Demand, age: u64) -> Option<u64> {
+    /// Puts a job into a lane. `None` when all are taken. The caller holds the pool's private lock; `number` is another with each call.
+    pub(super) fn publish_in_lane(&self, job: BlockId, demand: &Demand, rank: u64, number: u64) -> Option<u64> {
         let (at, lane) = self.lanes.lanes.iter().enumerate().find(|(_, lane)| lane.entry.load(SeqCst) == 0)?;
-        let entry = IN_LANE | (age * LANES as u64 + at as u64) & !IN_LANE;
+        let entry = IN_LANE | (number * LANES as u64 + at as u64) & !IN_LANE;
         lane.job.store(job.raw(), SeqCst);
-        lane.rank.store(rank(demand.priority, age), SeqCst);
+        lane.rank.store(rank, SeqCst);
         lane.slots.store(demand.slots, SeqCst);
         lane.memory.store(demand.memory, SeqCst);
         lane.tokens.iter().zip(demand.tokens).for_each(|(word, count)| word.store(count, SeqCst));
@@ -176,6 +198,41 @@ impl<'a> ControlView<'a> {
             self.seats.iter().for_each(|seat| _ = seat.orders.fetch_or(orders::LOOK, SeqCst));
         }
         Some(entry)
+    }
+
+    /// Those that are taken, for the pool's process, which alone writes them: which, rank and class.
+    fn taken_lanes(&self) -> impl Iterator<Item = (u64, u64, Class)> {
+        let seen = |lane: &Lane| {
+            let tokens = std::array::from_fn(|kind| lane.tokens[kind].load(SeqCst));
+            let class = class_of(lane.slots.load(SeqCst), lane.memory.load(SeqCst), tokens);
+            (lane.entry.load(SeqCst), lane.rank.load(SeqCst), class)
+        };
+        self.lanes.lanes.iter().map(seen).filter(|(entry, ..)| *entry != 0)
+    }
+
+    /// Is there a lane for another job?
+    pub(super) fn has_vacant_lane(&self) -> bool {
+        self.lanes.lanes.iter().any(|lane| lane.entry.load(SeqCst) == 0)
+    }
+
+    /// How many lanes jobs of this class have.
+    pub(super) fn lanes_of(&self, class: Class) -> usize {
+        self.taken_lanes().filter(|(.., other)| *other == class).count()
+    }
+
+    /// The entry whose turn comes last, and after `rank`, of a class that has other lanes.
+    pub(super) fn dispensable_lane(&self, rank: u64) -> Option<u64> {
+        let taken: Vec<(u64, u64, Class)> = self.taken_lanes().collect();
+        let has_others = |class: Class| taken.iter().filter(|(.., other)| *other == class).count() > 1;
+        let last = taken.iter().filter(|(_, other, class)| *other > rank && has_others(*class));
+        last.max_by_key(|(_, rank, _)| *rank).map(|(entry, ..)| *entry)
+    }
+
+    /// Takes the job of this entry out of its lane, if it still stands there. Workers that are at it go on.
+    pub(super) fn take_out_of_lane(&self, entry: u64) -> Option<BlockId> {
+        let lane = self.lane(entry);
+        let job = BlockId::from_raw(lane.job.load(SeqCst));
+        lane.entry.compare_exchange(entry, 0, SeqCst, Relaxed).ok().and(job)
     }
 
     /// Takes a job out of its lane.
@@ -212,11 +269,11 @@ impl<'a> ControlView<'a> {
     }
 
     /// Takes what the first lane needs that can be had, for the worker of seat `at`. That worker has nothing yet.
-    pub(super) fn pick(&self, arena: &'static Arena, at: usize, turn: Turn) -> Option<Pick> {
+    pub(super) fn pick(&self, arena: &'static Arena, at: usize, turn: Turn) -> Result<Pick, Absent> {
         if self.lanes.used.load(SeqCst) == 0 {
-            return None;
+            return Err(Absent::Nothing);
         }
-        let me = arena.thread().ok()?.id;
+        let me = arena.thread().map_err(|_| Absent::Nothing)?.id;
         // From a dead one there is nothing to finish: see the module's text.
         let _ = self.lanes.lock.lock(me, |holder| arena.is_dead_thread(holder));
         let picked = self.pick_locked(at, turn);
@@ -224,8 +281,8 @@ impl<'a> ControlView<'a> {
         picked
     }
 
-    fn pick_locked(&self, at: usize, turn: Turn) -> Option<Pick> {
-        let lanes = self.lanes;
+    fn pick_locked(&self, at: usize, turn: Turn) -> Result<Pick, Absent> {
+        let (lanes, mut absent) = (self.lanes, Absent::Nothing);
         let last = if turn == Turn::Before { AFTER_RING } else { u64::MAX };
         let mut found: Vec<(u64, u64, &Lane)> = Vec::with_capacity(LANES);
         for lane in &lanes.lanes {
@@ -248,7 +305,12 @@ impl<'a> ControlView<'a> {
                 wanted[kind] == 0
                     || !reserved[kind] && taken[kind] + wanted[kind] <= u64::from(lanes.tokens[kind].load(SeqCst))
             });
-            let has_memory = memory == 0 || !memory_is_reserved && self.has_memory(memory, taken_memory);
+            let fits = memory == 0 || !memory_is_reserved && self.fits_in_memory(memory, taken_memory);
+            // Asked last: it costs a look at the system's figures.
+            let has_memory = fits && (memory == 0 || !has_tokens || self.has_memory(memory, taken_memory));
+            if fits && !has_memory {
+                absent = Absent::Memory;
+            }
             // Read again: the fields are of this entry if it is still there.
             if lane.entry.load(SeqCst) != entry {
                 continue;
@@ -257,24 +319,25 @@ impl<'a> ControlView<'a> {
                 let grant = &lanes.grants[at];
                 grant.tokens.iter().zip(wanted).for_each(|(word, count)| word.store(count as u32, SeqCst));
                 grant.memory.store(memory, SeqCst);
-                let job = BlockId::from_raw(lane.job.load(SeqCst))?;
-                return Some(Pick { entry, job, slots: lane.slots.load(SeqCst) });
+                let job = BlockId::from_raw(lane.job.load(SeqCst)).ok_or(absent)?;
+                return Ok(Pick { entry, job, slots: lane.slots.load(SeqCst) });
             }
             (0..KINDS).for_each(|kind| reserved[kind] |= wanted[kind] > 0);
             memory_is_reserved |= memory > 0;
         }
-        None
+        Err(absent)
     }
 
-    /// May a task begin that declares so much, beside running ones that have declared `taken`?
+    /// May the tasks of this pool declare so much more, beside running ones that have declared `taken`?
+    fn fits_in_memory(&self, wanted: u64, taken: u64) -> bool {
+        taken == 0 || taken.saturating_add(wanted) <= self.lanes.memory.load(SeqCst)
+    }
+
+    /// Does the system have it?
     fn has_memory(&self, wanted: u64, taken: u64) -> bool {
-        if taken == 0 {
-            // Somebody must be first, whatever the system says.
-            return true;
-        }
-        let fits = taken.saturating_add(wanted) <= self.lanes.memory.load(SeqCst);
         let keep = self.lanes.keep_free.load(Relaxed);
-        fits && proc::available_memory().is_none_or(|available| available >= wanted.saturating_add(keep))
+        // Somebody must be first, whatever the system says.
+        taken == 0 || proc::available_memory().is_none_or(|available| available >= wanted.saturating_add(keep))
     }
 
     /// Is there less free memory than is to stay free, and somebody else at work who will give some back?

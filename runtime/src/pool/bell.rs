@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU32, Ordering::*};
 use std::time::Instant;
 
-use super::layout::{self, JobView, want};
+use super::layout::{self, ControlView, JobView, NEWS, want};
 use crate::arena::Arena;
 use crate::sync::{permits, wait};
 use crate::sys::futex;
@@ -24,18 +24,25 @@ pub(super) fn ring_word(bell: &AtomicU32) {
     futex::wake(bell, u32::MAX);
 }
 
-/// Tells the caller that `chunk` is done, if that is what it waits for.
-pub(super) fn chunk_done(arena: &Arena, job: &JobView<'_>, chunk: usize) {
+/// Tells the caller that `chunk` is done, if that is what it waits for; and the pool's process, if the job is watched.
+#[inline]
+pub(super) fn chunk_done(arena: &Arena, control: &ControlView<'_>, job: &JobView<'_>, chunk: usize) {
     let want = job.header.want.0.load(SeqCst);
     if want == want::ANY || want == chunk as u64 + 1 {
         ring(arena, job);
     }
     let notify = job.header.notify.load(SeqCst);
-    if notify != 0
-        && let Some(bell) = layout::word_at(arena, notify)
-    {
-        ring_word(bell);
+    if notify != 0 {
+        tell(control, notify);
     }
+}
+
+/// Tells the pool's process of the watched job with this number: a bit that is set twice says no more than once.
+#[cold]
+fn tell(control: &ControlView<'_>, number: u32) {
+    let bit = (number - 1) as usize % NEWS;
+    control.control.news.0[bit / 64].fetch_or(1 << (bit % 64), SeqCst);
+    ring_word(&control.control.watch_bell);
 }
 
 /// Notes that a worker begins to look for chunks in `job`.

@@ -4,7 +4,8 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::core::{Core, Inputs};
+use super::core::Core;
+use super::estate::Inputs;
 use super::hook::PrepareHook;
 use super::layout::MAX_SEATS;
 use super::limits::Limits;

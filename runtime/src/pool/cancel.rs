@@ -9,12 +9,13 @@
 //! rings for it.
 #![allow(unsafe_code)]
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::bell;
-use super::core::Core;
+use super::core::{Core, Inner};
 use super::errand::{Ending, Errand};
 use super::job::Job;
 use super::policy::CancelLevel;
@@ -181,18 +182,21 @@ impl CancelToken {
 }
 
 /// Who is to hear of which token.
-static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners { list: Vec::new(), is_listening: false });
+static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners { tokens: BTreeMap::new(), is_listening: false });
 
 struct Listeners {
-    list: Vec<Listener>,
+    /// By where the token's level lies, so that a token costs one look, however much is under way with it.
+    tokens: BTreeMap<u64, Heard>,
     /// Is there a thread that listens?
     is_listening: bool,
 }
 
-struct Listener {
+struct Heard {
     token: CancelToken,
-    core: Weak<Core>,
-    errand: Weak<Errand>,
+    /// What all were told that were there then: a level that rises is told again.
+    told: Option<CancelLevel>,
+    /// By their numbers.
+    errands: HashMap<u64, (Weak<Core>, Weak<Errand>)>,
     /// The bell of this process rings when the token changes.
     _watch: Watch,
 }
@@ -202,44 +206,49 @@ fn listeners() -> MutexGuard<'static, Listeners> {
     LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Of how many tokens this process hears, for how many batches and calls.
+#[cfg(feature = "testing")]
+pub(super) fn heard() -> (usize, usize) {
+    let listeners = listeners();
+    (listeners.tokens.len(), listeners.tokens.values().map(|heard| heard.errands.len()).sum())
+}
+
 /// Waits for the bell of this process, which rings when a token that it watches has changed.
 fn listen() {
     let Ok(arena) = arena::family() else { return };
     let bell = arena.bell();
-    // What was told, so that a level that rises is told again.
-    let mut told: Vec<(Weak<Errand>, CancelLevel)> = Vec::new();
     loop {
         let seen = bell.load(SeqCst);
-        let news: Vec<(Weak<Core>, Weak<Errand>, CancelLevel)> = {
+        let mut news: Vec<(Weak<Core>, Weak<Errand>, CancelLevel)> = Vec::new();
+        {
             let mut listeners = listeners();
-            if listeners.list.is_empty() {
+            if listeners.tokens.is_empty() {
                 listeners.is_listening = false;
                 return;
             }
-            told.retain(|(errand, _)| errand.strong_count() > 0);
-            let cancelled = listeners.list.iter().filter_map(|Listener { token, core, errand, .. }| {
-                let level = token.level()?;
-                let known = told.iter().any(|(told, at)| told.ptr_eq(errand) && *at >= level);
-                (!known).then(|| (core.clone(), errand.clone(), level))
-            });
-            cancelled.collect()
-        };
+            for heard in listeners.tokens.values_mut() {
+                let Some(level) = heard.token.level().filter(|level| heard.told < Some(*level)) else { continue };
+                heard.told = Some(level);
+                news.extend(heard.errands.values().map(|(core, errand)| (core.clone(), errand.clone(), level)));
+            }
+        }
         for (core, errand, level) in news {
             // Not under the lock: either may be dropped here for good, and an errand takes the lock then.
             if let (Some(core), Some(errand)) = (core.upgrade(), errand.upgrade()) {
                 core.cancel_errand(&errand, Ending::Cancelled, level);
             }
-            told.push((errand, level));
         }
         futex::wait(bell, seen, None);
     }
 }
 
-/// Forgets the tokens of errands that are gone.
-pub(super) fn forget(arena: &'static arena::Arena) {
+/// Forgets an errand that is gone, with a token whose level lies at `pos`.
+pub(super) fn forget(arena: &'static arena::Arena, pos: u64, errand: u64) {
     let mut listeners = listeners();
-    let gone: Vec<Listener> = listeners.list.extract_if(.., |listener| listener.errand.strong_count() == 0).collect();
-    let is_idle = listeners.list.is_empty() && listeners.is_listening;
+    let Some(heard) = listeners.tokens.get_mut(&pos) else { return };
+    heard.errands.remove(&errand);
+    let gone = if heard.errands.is_empty() { listeners.tokens.remove(&pos) } else { None };
+    let is_idle = listeners.tokens.is_empty() && listeners.is_listening;
     drop(listeners);
     drop(gone);
     if is_idle && arena.is_here() {
@@ -266,20 +275,21 @@ impl Core {
             self.clock.judged().push(Arc::downgrade(errand));
         }
         let Some(token) = &policy.token else { return Ok(()) };
-        let _watch = Watch::new(&token.handle).map_err(|error| errand.no_memory(None, &error))?;
-        let (core, heard) = (Arc::downgrade(self), Arc::downgrade(errand));
+        let watch = Watch::new(&token.handle).map_err(|error| errand.no_memory(None, &error))?;
+        let pos = token.pos();
         let mut listeners = listeners();
-        listeners.list.push(Listener { token: token.clone(), core, errand: heard, _watch });
         if !listeners.is_listening {
             let started = std::thread::Builder::new().name("offspring-cancel".into()).spawn(listen);
             listeners.is_listening = started.is_ok();
             if started.is_err() {
-                let refused = listeners.list.pop();
                 drop(listeners);
-                drop(refused);
                 return Err(no_thread("the cancel token"));
             }
         }
+        errand.note_heard(pos);
+        let fresh = || Heard { token: token.clone(), told: None, errands: HashMap::new(), _watch: watch };
+        let heard = listeners.tokens.entry(pos).or_insert_with(fresh);
+        heard.errands.insert(errand.number, (Arc::downgrade(self), Arc::downgrade(errand)));
         drop(listeners);
         // Cancelled before it was watched.
         if let Some(level) = token.level() {
@@ -291,10 +301,14 @@ impl Core {
     /// Ends all of a batch or call.
     pub(super) fn cancel_errand(self: &Arc<Self>, errand: &Arc<Errand>, ending: Ending, level: CancelLevel) {
         errand.end(ending.clone());
-        let jobs: Vec<Arc<Job>> =
-            self.lock().jobs.values().filter(|job| Arc::ptr_eq(job.errand(), errand)).cloned().collect();
-        for job in jobs {
-            self.cancel_job(&job, ending.clone(), level);
+        let jobs = errand.jobs();
+        let is_published = |inner: &Inner, job: &Arc<Job>| inner.jobs.contains_key(&job.id());
+        let published: Vec<bool> = {
+            let inner = self.lock();
+            jobs.iter().map(|job| is_published(&inner, job)).collect()
+        };
+        for (job, _) in jobs.iter().zip(published).filter(|(_, published)| *published) {
+            self.cancel_job(job, ending.clone(), level);
         }
         // Whoever waits may have no job that is not done.
         if let Some(bell) = &errand.bell {
@@ -323,7 +337,7 @@ impl Core {
             CancelLevel::Hard => self.kill_runners(job),
         }
         job.ring();
-        self.look_at_watched();
+        self.look_at_job(job);
     }
 
     /// Wakes tasks of `job` that sleep by `task::sleep`, so that they see that they are to end.

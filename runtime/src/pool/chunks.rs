@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::bell;
-use super::core::Estate;
 use super::errand::Errand;
+use super::estate::Estate;
 use super::feed::{Feed, Step};
 use super::job::Bell;
 use super::policy::Policy;

@@ -8,142 +8,20 @@ use super::bell;
 use super::builder::Options;
 use super::crew::Crew;
 use super::errand::Ending;
+use super::estate::{Estate, Inputs};
 use super::estimate::Estimates;
-use super::hook::{Hook, Left};
+use super::hook::Left;
 use super::interrupt;
 use super::job::Job;
-use super::layout::{self, Control, ControlView, state as phase};
-use super::state::StateInput;
+use super::layout::{self, state as phase};
+use super::phase::Phase;
 use super::timeout::Clock;
+use super::waiting::Waiting;
 use super::watch::Watched;
-use crate::ErrorKind;
 use crate::arena::{Arena, ArenaError, Block, BlockId};
 use crate::sync::permits::{self, Permits};
 use crate::sys::signal::{self, Mask};
 use crate::task::{TaskContext, TaskError};
-
-/// What workers begin and end with.
-#[derive(Debug, Default)]
-pub(super) struct Inputs {
-    /// What they make their state of.
-    pub(super) state: Option<StateInput>,
-    pub(super) initializer: Option<Hook>,
-    pub(super) finalizer: Option<Hook>,
-}
-
-/// What the last worker of a pool needs to find, even after the pool itself is gone: everything a worker may still touch.
-#[derive(Debug)]
-pub(super) struct Estate {
-    pub(super) arena: &'static Arena,
-    control: Block,
-    /// Seats that were ever in use.
-    pub(super) seats: AtomicUsize,
-    /// The permits to run of this pool's tree, where it is the first in it.
-    permits: Option<Block>,
-    /// What workers begin and end with.
-    pub(super) inputs: Inputs,
-    /// What the seats' workers can make a result part of, by seat; see `hook.rs`.
-    pub(super) anchors: Mutex<Vec<Option<Block>>>,
-    /// Finished jobs that a worker still named when they were finished.
-    retired: Mutex<Vec<Arc<Job>>>,
-}
-
-impl Estate {
-    /// The shared side.
-    pub(super) fn control(&self) -> ControlView<'_> {
-        layout::control_of(&self.control, self.seats.load(Acquire))
-    }
-
-    /// Where the bell for watched jobs lies in the arena.
-    pub(super) fn watch_bell(&self) -> u64 {
-        self.control.pos() + std::mem::offset_of!(Control, watch_bell) as u64
-    }
-
-    /// The permits to run of the tree that this pool is in.
-    pub(super) fn permits(&self) -> Option<&'static Permits> {
-        permits::at(self.arena, BlockId::from_raw(self.control().control.permits.load(Acquire))?)
-    }
-
-    /// Does it share the permits of another pool, in a worker of which it was made?
-    pub(super) fn is_nested(&self) -> bool {
-        self.permits.is_none()
-    }
-
-    /// Says how many workers of the tree may run at once, if that is this pool's to say.
-    pub(super) fn set_permits(&self, count: usize) {
-        if let (false, Some(permits)) = (self.is_nested(), self.permits()) {
-            permits.resize(count);
-        }
-    }
-
-    pub(super) fn control_id(&self) -> BlockId {
-        self.control.id()
-    }
-
-    /// Frees a job's memory as soon as no worker looks at it any more. Looks at all seats, so small jobs are gathered first.
-    pub(super) fn retire(&self, job: Arc<Job>) {
-        if !self.arena.is_here() {
-            return;
-        }
-        let large = job.size() >= 1 << 16;
-        let due = {
-            let mut retired = self.retired.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            retired.push(job);
-            large || retired.len() > 16 + 2 * self.seats.load(Relaxed)
-        };
-        if due {
-            self.sweep();
-        }
-    }
-
-    /// A finished job that a worker may still name.
-    pub(super) fn retired(&self, id: BlockId) -> Option<Arc<Job>> {
-        let retired = self.retired.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        retired.iter().find(|job| job.id() == id).cloned()
-    }
-
-    /// Frees finished jobs that no worker looks at any more.
-    pub(super) fn sweep(&self) {
-        if !self.arena.is_here() {
-            return;
-        }
-        let named = self.control().named();
-        let mut retired = self.retired.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        retired.retain(|job| named.contains(&job.id().raw()));
-    }
-}
-
-/// Whether a pool takes work.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// It does.
-    #[default]
-    Open,
-    /// It finishes what it has.
-    Closed,
-    /// Ctrl-C: it finishes what runs.
-    Interrupted,
-    /// It has given up everything.
-    Terminated,
-    /// It could not start workers.
-    Broken { reason: String, kind: ErrorKind },
-}
-
-impl Phase {
-    /// Has it given up what is not done?
-    pub(super) fn is_hopeless(&self) -> bool {
-        matches!(self, Phase::Terminated | Phase::Broken { .. })
-    }
-
-    /// The error of an item that was given up in this phase.
-    pub(super) fn error(&self, context: TaskContext) -> TaskError {
-        match self {
-            Phase::Open | Phase::Closed | Phase::Interrupted => TaskError::Cancelled { context },
-            Phase::Terminated => TaskError::PoolClosed { context },
-            Phase::Broken { reason, kind } => TaskError::NoWorker { context, reason: reason.clone(), kind: *kind },
-        }
-    }
-}
 
 /// A pool.
 #[derive(Debug)]
@@ -172,12 +50,12 @@ pub(super) struct Inner {
     /// Published and not finished.
     pub(super) jobs: HashMap<BlockId, Arc<Job>>,
     /// Jobs that found the ring full.
-    overflow: VecDeque<Arc<Job>>,
-    /// Jobs that found no lane, and how many were ever put into one.
-    without_lane: VecDeque<Arc<Job>>,
-    laned: u64,
+    pub(super) overflow: VecDeque<Arc<Job>>,
+    /// Jobs that found no lane; and how many ranks and entries of lanes there were.
+    pub(super) waiting: Waiting,
+    pub(super) laned: u64,
     /// Jobs whose handle was dropped before they were done.
-    detached: VecDeque<Arc<Job>>,
+    pub(super) detached: VecDeque<Arc<Job>>,
     /// Batches that may publish more windows.
     batches: usize,
     /// A thread is replacing dead workers.
@@ -223,7 +101,7 @@ impl Core {
                 crew: Crew::new(),
                 jobs: HashMap::new(),
                 overflow: VecDeque::new(),
-                without_lane: VecDeque::new(),
+                waiting: Waiting::default(),
                 laned: 0,
                 detached: VecDeque::new(),
                 batches: 0,
@@ -281,100 +159,6 @@ impl Core {
             Phase::Closed => Err(TaskError::PoolClosed { context: context() }),
             over => Err(over.error(context())),
         }
-    }
-
-    /// Lets workers have a job, wakes them, and starts more where that helps.
-    pub(super) fn publish(self: &Arc<Self>, job: &Arc<Job>) {
-        self.time(job);
-        let control = self.estate.control();
-        {
-            let mut inner = self.lock();
-            inner.jobs.insert(job.id(), job.clone());
-            inner.enter(&control, job.clone());
-            if !inner.overflow.is_empty() || !inner.without_lane.is_empty() {
-                drop(inner);
-                self.wait_for_room();
-            }
-        }
-        if interrupt::interrupted() {
-            // Too late for `interrupt` to see it.
-            job.cancel(Ending::Pool(Phase::Interrupted), false);
-            job.ring();
-        }
-        let wanted = job.view().words.len();
-        let woken = control.wake(wanted);
-        if woken < wanted {
-            self.hire();
-        }
-    }
-
-    /// Is there a chunk that no worker has claimed, or one that is to be tried again later?
-    pub(super) fn has_work(&self, inner: &Inner) -> bool {
-        self.unclaimed(inner) > 0 || inner.jobs.values().any(|job| job.is_delayed())
-    }
-
-    /// How many chunks no worker has claimed.
-    pub(super) fn unclaimed(&self, inner: &Inner) -> u64 {
-        let control = self.estate.control();
-        let entered = control.entries().chain(control.jobs_in_lanes()).filter_map(|id| inner.jobs.get(&id));
-        entered.chain(&inner.overflow).chain(&inner.without_lane).map(|job| job.unclaimed()).sum()
-    }
-
-    /// Ends a job: its memory goes back as soon as no worker looks at it.
-    pub(super) fn finish(&self, job: &Arc<Job>) {
-        self.strike(job);
-        self.estate.retire(job.clone());
-    }
-
-    /// Takes a finished job off the books, without giving its memory back.
-    pub(super) fn strike(&self, job: &Arc<Job>) {
-        self.estimates.learn(job);
-        job.tell_progress();
-        let control = self.estate.control();
-        {
-            let mut inner = self.lock();
-            inner.jobs.remove(&job.id());
-            if !inner.overflow.is_empty() && !job.is_entered() {
-                inner.overflow.retain(|waiting| !Arc::ptr_eq(waiting, job));
-            }
-            inner.without_lane.retain(|waiting| !Arc::ptr_eq(waiting, job));
-            job.unpublish(&control);
-            inner.refill(&control);
-        }
-        self.throw_away(2);
-    }
-
-    /// Frees what is done of the oldest few jobs that nobody waits for.
-    pub(super) fn throw_away(&self, few: usize) {
-        let mut done = Vec::new();
-        {
-            let mut inner = self.lock();
-            for _ in 0..few.min(inner.detached.len()) {
-                match inner.detached.pop_front() {
-                    Some(old) if old.all_done(&mut 0) => done.push(old),
-                    Some(old) => inner.detached.push_back(old),
-                    None => break,
-                }
-            }
-            for job in &done {
-                inner.jobs.remove(&job.id());
-                job.unpublish(&self.estate.control());
-            }
-        }
-        done.into_iter().for_each(|job| self.estate.retire(job));
-    }
-
-    /// Ends a job nobody waits for: now if it is done, else when a later one is detached or the pool ends.
-    pub(super) fn detach(&self, job: &Arc<Job>) {
-        if !self.is_here() {
-            return;
-        }
-        if job.all_done(&mut 0) {
-            return self.finish(job);
-        }
-        self.lock().detached.push_back(job.clone());
-        // A few of the oldest each time keep pace with those that are added.
-        self.throw_away(4);
     }
 
     /// Begins a batch: until [`end_batch`](Self::end_batch), workers stay although the pool is closed.
@@ -453,7 +237,7 @@ impl Core {
             }
             inner.phase = phase.clone();
             inner.overflow.clear();
-            inner.without_lane.clear();
+            inner.waiting.clear();
             self.hopeless.store(true, SeqCst);
             self.drain_if_over(&inner);
             inner.jobs.values().cloned().collect()
@@ -463,99 +247,6 @@ impl Core {
             job.ring();
         }
         self.look_at_watched();
-    }
-}
-
-impl Core {
-    /// The ring is full: the watching thread goes on publishing as workers make room.
-    fn wait_for_room(self: &Arc<Self>) {
-        let control = self.estate.control();
-        control.control.room_bell.store(1, SeqCst);
-        if !self.start_watching() {
-            // No thread is to be had, so this one waits. There is room when a worker has passed an entry.
-            while !self.is_hopeless() && !self.refill() {
-                std::thread::sleep(std::time::Duration::from_millis(1));
-            }
-            return;
-        }
-        // Workers that passed an entry before they could see the flag.
-        bell::ring_word(&control.control.watch_bell);
-    }
-
-    /// Publishes jobs that found the ring full, as far as there is room now. `true` when none is left.
-    pub(super) fn refill(&self) -> bool {
-        let control = self.estate.control();
-        let mut inner = self.lock();
-        let waiting = |inner: &Inner| inner.overflow.len() + inner.without_lane.len();
-        let before = waiting(&inner);
-        inner.refill(&control);
-        let left = waiting(&inner);
-        let published = before - left;
-        if left == 0 {
-            control.control.room_bell.store(0, SeqCst);
-        }
-        drop(inner);
-        if published > 0 {
-            control.wake(published);
-        }
-        left == 0
-    }
-}
-
-impl Inner {
-    fn enter(&mut self, control: &ControlView<'_>, job: Arc<Job>) {
-        if let Some(demand) = job.demand() {
-            let entry = match self.without_lane.is_empty() {
-                true => control.publish_in_lane(job.id(), demand, self.next_age()),
-                false => None,
-            };
-            match entry {
-                Some(entry) => job.note_entry(entry),
-                None => self.without_lane.push_back(job),
-            }
-            return;
-        }
-        if self.overflow.is_empty()
-            && let Some(seq) = control.publish(job.id())
-        {
-            job.note_entry(seq);
-        } else {
-            self.overflow.push_back(job);
-        }
-    }
-
-    /// Publishes a job again that has free chunks which its old place in the ring may have been passed with.
-    pub(super) fn enter_again(&mut self, control: &ControlView<'_>, job: &Arc<Job>) {
-        self.enter(control, job.clone());
-    }
-
-    fn next_age(&mut self) -> u64 {
-        self.laned += 1;
-        self.laned
-    }
-
-    pub(super) fn refill(&mut self, control: &ControlView<'_>) {
-        while let Some(job) = self.without_lane.front().cloned() {
-            if !self.jobs.contains_key(&job.id()) {
-                // Over before there was room: its memory may go with this.
-                self.without_lane.pop_front();
-                continue;
-            }
-            let age = self.next_age();
-            let demand = job.demand();
-            let Some(entry) = demand.and_then(|demand| control.publish_in_lane(job.id(), demand, age)) else { break };
-            job.note_entry(entry);
-            self.without_lane.pop_front();
-        }
-        while let Some(job) = self.overflow.front() {
-            if !self.jobs.contains_key(&job.id()) {
-                self.overflow.pop_front();
-                continue;
-            }
-            let Some(seq) = control.publish(job.id()) else { break };
-            job.note_entry(seq);
-            self.overflow.pop_front();
-        }
     }
 }
 

@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering::*;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::core::{Core, Estate, Inner, Phase};
+use super::core::{Core, Inner};
 use super::errand::Ending;
+use super::estate::Estate;
 use super::hook;
 use super::job::{Job, Settled};
 use super::layout::Seat;
+use super::phase::Phase;
 use super::policy::CancelLevel;
 use super::worker;
 use crate::arena::{BlockId, Owner};

@@ -1,13 +1,13 @@
 //! What a batch or a call is in the pool's own process: what is to be run, how, and whether it was given up.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use super::admission::Demand;
 use super::cancel;
-use super::core::Phase;
-use super::job::Bell;
+use super::job::{Bell, Job};
 use super::layout::{JobTerms, NO_INDEX, attention};
+use super::phase::Phase;
 use super::policy::Policy;
 use crate::arena::{Arena, ArenaError};
 use crate::message::EncodeError;
@@ -54,6 +54,10 @@ pub(super) struct Errand {
     pub(super) bell: Option<Arc<Bell>>,
     /// What each of its tasks needs, where that is something; set before the first job.
     pub(super) demand: OnceLock<Demand>,
+    /// Tells it apart from all others of this process.
+    pub(super) number: u64,
+    /// Where the level of its token lies, once that is listened to.
+    heard_at: OnceLock<u64>,
     is_over: AtomicBool,
     /// Workers that died in a row, with no item finished in between.
     deaths: AtomicU32,
@@ -66,6 +70,9 @@ struct Course {
     ending: Option<Ending>,
     /// Failures that this process saw itself.
     failures: usize,
+    /// Its windows, or its one call, as far as they were published; and how many there are before the finished ones are left out.
+    jobs: Vec<Weak<Job>>,
+    prune_at: usize,
 }
 
 impl Errand {
@@ -76,13 +83,35 @@ impl Errand {
         lazy: bool,
         bell: Option<Arc<Bell>>,
     ) -> Errand {
+        static MADE: AtomicU64 = AtomicU64::new(0);
         let (name, is_over, deaths, course) = (entry.name().into(), false.into(), 0.into(), Mutex::default());
-        Errand { arena, task, entry, name, policy, lazy, bell, demand: OnceLock::new(), is_over, deaths, course }
+        let (number, heard_at, demand) = (MADE.fetch_add(1, Relaxed), OnceLock::new(), OnceLock::new());
+        Errand { arena, task, entry, name, policy, lazy, bell, demand, number, heard_at, is_over, deaths, course }
     }
 
     fn course(&self) -> MutexGuard<'_, Course> {
         // Nothing panics while it holds the lock; the course is whole at any time.
         self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that its token, whose level lies at `pos`, is listened to for it.
+    pub(super) fn note_heard(&self, pos: u64) {
+        _ = self.heard_at.set(pos);
+    }
+
+    /// Notes a window, or the one call, that is about to be published.
+    pub(super) fn note_job(&self, job: &Arc<Job>) {
+        let mut course = self.course();
+        if course.jobs.len() >= course.prune_at {
+            course.jobs.retain(|job| job.strong_count() > 0);
+            course.prune_at = 2 * course.jobs.len() + 16;
+        }
+        course.jobs.push(Arc::downgrade(job));
+    }
+
+    /// Those that are still there; some may be finished.
+    pub(super) fn jobs(&self) -> Vec<Arc<Job>> {
+        self.course().jobs.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Bytes of the two slots of an item.
@@ -176,8 +205,8 @@ impl Errand {
 
 impl Drop for Errand {
     fn drop(&mut self) {
-        if self.policy.token.is_some() {
-            cancel::forget(self.arena);
+        if let Some(&pos) = self.heard_at.get() {
+            cancel::forget(self.arena, pos, self.number);
         }
     }
 }

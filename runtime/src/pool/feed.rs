@@ -9,10 +9,11 @@ use std::time::Instant;
 
 use super::ahead::Upstream;
 use super::bell;
-use super::core::{Core, Phase};
+use super::core::Core;
 use super::errand::{Ending, Errand};
 use super::estimate::{CHUNK_NANOS, Outlook};
 use super::interrupt;
+use super::phase::Phase;
 use super::window::{self, Payload, Reader, Window};
 use crate::journal::{self, Admitted, Known, Running};
 use crate::message::Message;

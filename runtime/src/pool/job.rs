@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::admission::Demand;
@@ -53,6 +53,8 @@ pub(super) struct Job {
     crashed: AtomicBool,
     /// Nothing more of it is to be begun.
     cancelled: AtomicBool,
+    /// Its place among those that go by lanes; see `waiting.rs`.
+    rank: OnceLock<u64>,
     losses: Mutex<Losses>,
 }
 
@@ -101,6 +103,8 @@ pub(super) struct Settled {
 
 /// Doublings of the delay between tries.
 const MOST_DOUBLINGS: u32 = 10;
+/// The longest delay. What is longer is no different to anybody, and must not overflow.
+const LONGEST_DELAY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 impl Job {
     /// Wraps a job block that is complete but not yet published.
@@ -112,6 +116,7 @@ impl Job {
             first,
             crashed: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
+            rank: OnceLock::new(),
             losses: Mutex::default(),
         })
     }
@@ -325,6 +330,11 @@ impl Job {
         self.errand.demand.get()
     }
 
+    /// Its place among those that go by lanes: lower is first. Stays, once it was asked for.
+    pub(super) fn rank(&self, new: impl FnOnce() -> u64) -> u64 {
+        *self.rank.get_or_init(new)
+    }
+
     /// Remembers where the job stands in the ring.
     pub(super) fn note_entry(&self, seq: u64) {
         self.losses().entries.push(seq);
@@ -412,7 +422,7 @@ impl Job {
         if tries == 0 || delay.is_zero() {
             return None;
         }
-        let delay = delay.saturating_mul(1 << (tries - 1).min(MOST_DOUBLINGS));
+        let delay = delay.saturating_mul(1 << (tries - 1).min(MOST_DOUBLINGS)).min(LONGEST_DELAY);
         Instant::now().checked_add(delay)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! How one works is in `README.md` beside this file. From the bottom up: `layout` (what lies in shared memory), `claim`
 //! (who runs which chunk), `ring` and `bell` (how jobs and results are announced), `job` and `window` (a job with its
-//! private and its typed side), `core` and `crew` (the pool's own process), `run` and `worker` (the worker's), `feed`,
+//! private and its typed side), `core`, `books`, `estate` and `crew` (the pool's own process), `run` and `worker` (the worker's), `feed`,
 //! `runner`, `imap`, `handle` and
 //! `several` (what callers hold), `watch` (what happens when nobody waits), `policy` and `errand` (how work is to be run, and how it goes),
 //! `cancel` and `timeout` (how it is ended), `calls` and `batch` (the public face of it).
@@ -11,6 +11,7 @@ mod admission;
 mod ahead;
 mod batch;
 mod bell;
+mod books;
 mod builder;
 mod calls;
 pub(crate) mod cancel;
@@ -24,6 +25,7 @@ mod distant;
 mod emitted;
 mod errand;
 mod error;
+mod estate;
 pub(crate) mod estimate;
 mod feed;
 #[cfg(feature = "engine")]
@@ -36,6 +38,7 @@ mod job;
 mod layout;
 mod limits;
 mod mutants;
+mod phase;
 #[cfg(feature = "testing")]
 pub(crate) mod phases;
 pub(crate) mod policy;
@@ -52,6 +55,7 @@ mod stream;
 pub mod testing;
 mod timeout;
 mod view;
+mod waiting;
 mod watch;
 mod window;
 pub(crate) mod worker;
@@ -86,7 +90,8 @@ use crate::flow::{Flow, Item, Start};
 use crate::task::{Accept, Fused, Program, TaskError, TaskFn};
 use calls::calls;
 use chunks::Chunks;
-use core::{Core, Phase};
+use core::Core;
+use phase::Phase;
 use runner::Runner;
 
 /// A pool of worker processes.

@@ -7,7 +7,8 @@
 use std::sync::atomic::Ordering::*;
 use std::sync::{Arc, PoisonError};
 
-use super::core::{Core, Estate};
+use super::core::Core;
+use super::estate::Estate;
 use super::hook::Left;
 use super::layout::{MAX_SEATS, orders};
 use super::{Pool, PoolError};

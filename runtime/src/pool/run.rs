@@ -186,7 +186,7 @@ impl Worker<'_> {
                 job.header.spilled.fetch_add(spilled.take() as u64, Relaxed);
             }
             claim::commit(job, claimed, end);
-            bell::chunk_done(self.arena, job, claimed.chunk);
+            bell::chunk_done(self.arena, control, job, claimed.chunk);
             // Plain adds: nobody else writes this line.
             self.seat.claims.store(self.seat.claims.load(Relaxed) + 1, Relaxed);
             self.seat.items.store(self.seat.items.load(Relaxed) + items as u64, Relaxed);

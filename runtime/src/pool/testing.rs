@@ -63,6 +63,12 @@ pub fn phases() -> [(&'static str, u64); 6] {
     ]
 }
 
+/// How often a watched job of this pool was looked at; and of how many tokens this process hears for how many batches and calls.
+pub fn looks(pool: &crate::Pool) -> (u64, usize, usize) {
+    let (tokens, errands) = super::cancel::heard();
+    (pool.core.watched.looks(), tokens, errands)
+}
+
 /// Control block and one published job: of squares, unless it is a [`FlowTable`].
 #[derive(Debug)]
 pub struct Table<R = u64> {
@@ -329,7 +335,7 @@ impl Counter {
         let needs = Needs { tokens: vec![("token".into(), tokens)], ..Needs::default() };
         let demand = needs.demand(&resources, 1).expect("what can be met");
         // No worker runs it, so any block will do.
-        control.publish_in_lane(counter.control.id(), &demand, 1).expect("a lane");
+        control.publish_in_lane(counter.control.id(), &demand, 1, 1).expect("a lane");
         counter
     }
 
@@ -339,7 +345,7 @@ impl Counter {
 
     /// Takes what the task needs, if it is free.
     pub fn pick(&self, arena: crate::testing::Arena, seat: usize) -> bool {
-        self.control().pick(arena.inner(), seat, Turn::Any).is_some()
+        self.control().pick(arena.inner(), seat, Turn::Any).is_ok()
     }
 
     /// Gives it back.

@@ -5,7 +5,7 @@
 //! look could be due. That is exact, and one look per limit; without timed jobs there is none.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -26,13 +26,53 @@ pub(super) type Later = Box<dyn FnOnce(&Arc<Core>) + Send>;
 /// Deadlines, all in nanoseconds of the monotonic clock.
 pub(super) struct Clock {
     timers: Mutex<Timers>,
-    /// Jobs whose items may run only so long.
-    timed: Mutex<Vec<Weak<Job>>>,
+    timed: Mutex<Timed>,
     /// Batches that end after some failures.
     judged: Mutex<Vec<Weak<Errand>>>,
     /// When the watching thread will look by itself; `u64::MAX`: never.
     next_look: AtomicU64,
 }
+
+/// Jobs whose items may run only so long: found by what a seat names, so a look is at the seats and not at all that waits.
+#[derive(Default)]
+struct Timed {
+    /// With their limits.
+    jobs: HashMap<u64, (u64, Weak<Job>)>,
+    /// How many there are with each limit.
+    limits: BTreeMap<u64, usize>,
+    /// When those that are over were last left out, for those who were not told of their ends.
+    pruned: u64,
+}
+
+impl Timed {
+    fn enter(&mut self, job: &Arc<Job>, limit: u64) {
+        self.leave(job.id().raw());
+        self.jobs.insert(job.id().raw(), (limit, Arc::downgrade(job)));
+        *self.limits.entry(limit).or_default() += 1;
+    }
+
+    fn leave(&mut self, job: u64) {
+        if let Some((limit, _)) = self.jobs.remove(&job)
+            && let Some(count) = self.limits.get_mut(&limit)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.limits.remove(&limit);
+            }
+        }
+    }
+
+    fn prune(&mut self) {
+        let is_over = |job: &Weak<Job>| job.upgrade().is_none_or(|job| job.all_done(&mut 0));
+        let over: Vec<u64> = self.jobs.iter().filter(|(_, (_, job))| is_over(job)).map(|(id, _)| *id).collect();
+        over.into_iter().for_each(|job| self.leave(job));
+    }
+}
+
+/// Seats are looked at no more often than this, however short a limit is.
+const LEAST_PAUSE: u64 = 1_000_000;
+/// While no timed item runs, jobs that are over are looked for this often at most.
+const PRUNE_EVERY: u64 = 100_000_000;
 
 #[derive(Default)]
 struct Timers {
@@ -125,8 +165,15 @@ impl Core {
     /// From now on the items of this job may run only so long. Before it is published.
     pub(super) fn time(&self, job: &Arc<Job>) {
         if let Some(limit) = job.errand().policy.timeout {
-            lock(&self.clock.timed).push(Arc::downgrade(job));
-            self.look_by(clock::monotonic_nanos().saturating_add(nanos(limit)));
+            lock(&self.clock.timed).enter(job, nanos(limit));
+            self.look_by(clock::monotonic_nanos().saturating_add(nanos(limit).max(LEAST_PAUSE)));
+        }
+    }
+
+    /// A job is finished: nothing of it runs any more.
+    pub(super) fn untime(&self, job: &Job) {
+        if job.errand().policy.timeout.is_some() {
+            lock(&self.clock.timed).leave(job.id().raw());
         }
     }
 
@@ -160,23 +207,30 @@ impl Core {
 
     /// Ends items that have run too long. When to look again, if there are timed jobs.
     fn look_at_seats(self: &Arc<Self>) -> Option<u64> {
-        let jobs: HashMap<u64, Arc<Job>> = {
-            let mut timed = lock(&self.clock.timed);
-            let mut jobs = HashMap::new();
-            timed.retain(|job| {
-                let Some(job) = job.upgrade().filter(|job| !job.all_done(&mut 0)) else { return false };
-                jobs.insert(job.id().raw(), job);
-                true
-            });
-            jobs
-        };
         let limit_of = |job: &Arc<Job>| job.errand().policy.timeout.map_or(u64::MAX, nanos);
-        let shortest = jobs.values().map(limit_of).min()?;
         let now = clock::monotonic_nanos();
-        let mut next = now.saturating_add(shortest);
-        for (at, seat) in self.estate.control().seats.iter().enumerate() {
-            let Some(run) = Run::of(seat) else { continue };
-            let Some(job) = jobs.get(&run.job) else { continue };
+        let (running, shortest): (Vec<(usize, Run, Arc<Job>)>, u64) = {
+            let mut timed = lock(&self.clock.timed);
+            if timed.jobs.is_empty() {
+                return None;
+            }
+            let seats = self.estate.control().seats.iter().enumerate();
+            let find = |(at, seat)| {
+                let run = Run::of(seat)?;
+                let (_, job) = timed.jobs.get(&run.job)?;
+                Some((at, run, job.upgrade()?))
+            };
+            let running: Vec<_> = seats.filter_map(find).collect();
+            if running.is_empty() && now.saturating_sub(timed.pruned) >= PRUNE_EVERY {
+                timed.pruned = now;
+                timed.prune();
+            }
+            (running, *timed.limits.keys().next()?)
+        };
+        let mut next = now.saturating_add(shortest.max(LEAST_PAUSE));
+        for (at, run, job) in &running {
+            let (at, run) = (*at, *run);
+            let seat = &self.estate.control().seats[at];
             let (due, grace) = (run.began.saturating_add(limit_of(job)), job.errand().policy.grace);
             let last = due.saturating_add(grace.map_or(0, nanos));
             if now >= last {

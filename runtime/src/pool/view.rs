@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::ops::Index;
 use std::sync::Arc;
 
-use super::core::Estate;
+use super::estate::Estate;
 use super::window::Window;
 use crate::message::{Archived, Message};
 use crate::view::View;

@@ -1,17 +1,21 @@
 //! What happens when a call is done although nobody waits for it: wakers, callbacks, and those who wait for any of several.
 //!
-//! A watched job names a second bell in its header, the pool's. A worker that is done with a chunk of such a job rings it (one
-//! futex wake), and a thread of the pool's process, which exists once something was watched, looks through the watched jobs. As with
-//! `want` (see `bell.rs`), the bell is named before the words are looked at and read after a word was changed, all sequentially
-//! consistent, so no end is missed; after the death of a worker the supervisor looks as well.
+//! A watched job has a number in its header. A worker that is done with a chunk of such a job sets the bit of that number in the control
+//! block and rings the pool's bell (one futex wake), and a thread of the pool's process, which exists once something was watched, looks at the
+//! jobs of these numbers: so the end of one of thousands of calls costs no look at the others. As with `want` (see `bell.rs`), the number is
+//! stored before the words are looked at and read after a word was changed, all sequentially consistent, so no end is missed; a bit is
+//! cleared before the words are looked at. A worker that is killed before it sets the bit is covered by the supervisor, which has all
+//! watched jobs looked at after a death.
 //!
 //! Callbacks of users run on another thread, one for the process: wakers must never wait for them.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
 
 use super::core::Core;
 use super::job::Job;
+use super::layout::NEWS;
 use crate::sys::futex;
 
 /// Called once, when the job is done or never will be.
@@ -44,7 +48,14 @@ pub(super) struct Watched(Mutex<List>);
 
 #[derive(Default)]
 struct List {
-    entries: Vec<Entry>,
+    /// By the number of the job; some jobs may share one.
+    entries: HashMap<u32, Vec<Entry>>,
+    /// How many there are, and how many jobs ever got a number.
+    len: usize,
+    numbered: u32,
+    /// How many jobs were looked at.
+    #[cfg(feature = "testing")]
+    looks: u64,
     /// Is there a thread that looks when the bell rings?
     is_watching: bool,
     /// When it is this long, those that nobody waits for any more are thrown out.
@@ -62,6 +73,42 @@ struct Entry {
 impl Watched {
     fn lock(&self) -> MutexGuard<'_, List> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many jobs were looked at so far.
+    #[cfg(feature = "testing")]
+    pub(super) fn looks(&self) -> u64 {
+        self.lock().looks
+    }
+}
+
+impl List {
+    /// Throws out those that nobody waits for any more, when there are twice as many as the last time.
+    fn prune(&mut self) {
+        if self.len >= self.prune_at {
+            let waits = |entry: &mut Entry| entry.waiter.as_ref().is_none_or(|waiter| waiter.strong_count() > 0);
+            self.entries.retain(|_, entries| {
+                entries.retain_mut(waits);
+                !entries.is_empty()
+            });
+            self.len = self.entries.values().map(Vec::len).sum();
+            self.prune_at = 2 * self.len + 16;
+        }
+    }
+
+    /// Takes out those with this number that have come as far as they were to come.
+    fn take(&mut self, number: u32, hopeless: bool, done: &mut Vec<Entry>) {
+        let Some(entries) = self.entries.get_mut(&number) else { return };
+        #[cfg(feature = "testing")]
+        {
+            self.looks += entries.len() as u64;
+        }
+        let before = done.len();
+        done.extend(entries.extract_if(.., |entry| hopeless || entry.until.is_over(&entry.job)));
+        self.len -= done.len() - before;
+        if entries.is_empty() {
+            self.entries.remove(&number);
+        }
     }
 }
 
@@ -90,17 +137,21 @@ impl Core {
             job.wait_all(None, || self.is_hopeless());
             return on_done();
         }
-        {
+        let number = {
             let mut list = self.watched.lock();
-            if list.entries.len() >= list.prune_at {
-                let waits = |entry: &Entry| entry.waiter.as_ref().is_none_or(|waiter| waiter.strong_count() > 0);
-                list.entries.retain(waits);
-                list.prune_at = 2 * list.entries.len() + 16;
+            list.prune();
+            // A job that is watched already has its number for good.
+            let notify = &job.view().header.notify;
+            if notify.load(SeqCst) == 0 {
+                list.numbered = list.numbered % NEWS as u32 + 1;
+                notify.store(list.numbered, SeqCst);
             }
-            list.entries.push(Entry { job: job.clone(), until, on_done, waiter });
-        }
-        job.view().header.notify.store(self.estate.watch_bell(), SeqCst);
-        self.look_at_watched();
+            let number = notify.load(SeqCst);
+            list.entries.entry(number).or_default().push(Entry { job: job.clone(), until, on_done, waiter });
+            list.len += 1;
+            number
+        };
+        self.look_at_number(number);
     }
 
     /// Starts the thread that looks when the pool's second bell rings. `false` when no thread is to be had.
@@ -117,7 +168,7 @@ impl Core {
                 // If this is the last handle of the pool, its end does not wait for this thread.
                 let Some(core) = core.upgrade() else { return };
                 core.refill();
-                core.look_at_watched();
+                core.look_at_news();
                 let next = core.look_at_clock();
                 drop(core);
                 futex::wait(bell, seen, next);
@@ -128,11 +179,41 @@ impl Core {
         list.is_watching
     }
 
-    /// Calls for the watched jobs that are done.
+    /// Calls for watched jobs of which workers have told.
+    fn look_at_news(&self) {
+        let control = self.estate.control();
+        for (at, word) in control.control.news.0.iter().enumerate() {
+            // Mostly none: read before it is changed.
+            let mut bits = if word.load(SeqCst) == 0 { 0 } else { word.swap(0, SeqCst) };
+            while bits != 0 {
+                self.look_at_number((at * 64) as u32 + bits.trailing_zeros() + 1);
+                bits &= bits - 1;
+            }
+        }
+    }
+
+    /// Calls for this job, if it is watched and done.
+    pub(super) fn look_at_job(&self, job: &Job) {
+        match job.view().header.notify.load(SeqCst) {
+            0 => {}
+            number => self.look_at_number(number),
+        }
+    }
+
+    fn look_at_number(&self, number: u32) {
+        let (hopeless, mut done) = (self.is_hopeless(), Vec::new());
+        self.watched.lock().take(number, hopeless, &mut done);
+        done.into_iter().for_each(|entry| (entry.on_done)());
+    }
+
+    /// Calls for all watched jobs that are done.
     pub(super) fn look_at_watched(&self) {
-        let hopeless = self.is_hopeless();
-        let is_over = |entry: &mut Entry| hopeless || entry.until.is_over(&entry.job);
-        let done: Vec<Entry> = self.watched.lock().entries.extract_if(.., is_over).collect();
+        let (hopeless, mut done) = (self.is_hopeless(), Vec::new());
+        {
+            let mut list = self.watched.lock();
+            let numbers: Vec<u32> = list.entries.keys().copied().collect();
+            numbers.into_iter().for_each(|number| list.take(number, hopeless, &mut done));
+        }
         done.into_iter().for_each(|entry| (entry.on_done)());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::*;
 use std::time::{Duration, Instant};
 
-use super::admission::{IN_LANE, Pick, Turn};
+use super::admission::{Absent, IN_LANE, Pick, Turn};
 use super::current;
 use super::hook::{self, Returns};
 use super::layout::{ControlView, Seat, orders, state};
@@ -130,13 +130,14 @@ fn sit_down(control: &ControlView<'_>, me: Owner) -> Option<usize> {
 
 /// While memory is short, it is looked at so often.
 const SHORT: Duration = Duration::from_millis(50);
-/// While a job waits for what it needs, it is looked at so often: memory may come back from anywhere.
+/// While a job waits for memory that the system lacks, it is looked at so often.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The job that this worker is to turn to now, if there is one that it may begin.
 fn choose(arena: &'static Arena, control: &ControlView<'_>, at: usize) -> Option<Pick> {
     let in_ring = || control.oldest().map(|(entry, job)| Pick { entry, job, slots: 1 });
-    control.pick(arena, at, Turn::Before).or_else(in_ring).or_else(|| control.pick(arena, at, Turn::Any))
+    let pick = |turn| control.pick(arena, at, turn).ok();
+    pick(Turn::Before).or_else(in_ring).or_else(|| pick(Turn::Any))
 }
 
 /// A job that may have free chunks, and that this worker may begin; sleeps while there is none. `None` once the worker is to end.
@@ -179,16 +180,22 @@ fn next_job(arena: &'static Arena, control: &ControlView<'_>, at: usize) -> Opti
         if control.has_lanes() {
             // The same with those who give back what a job waits for.
             control.lanes.waiting.store(1, SeqCst);
-            if let Some(pick) = control.pick(arena, at, Turn::Any) {
-                control.set_idle(at, false);
-                permits::take();
-                if pick.slots > 1 {
-                    permits::gather(pick.slots as usize);
+            match control.pick(arena, at, Turn::Any) {
+                Ok(pick) => {
+                    control.set_idle(at, false);
+                    permits::take();
+                    if pick.slots > 1 {
+                        permits::gather(pick.slots as usize);
+                    }
+                    return Some(pick);
                 }
-                return Some(pick);
+                // Whoever gives something back rings.
+                Err(Absent::Nothing) => {}
+                Err(Absent::Memory) => {
+                    let look = Instant::now() + PATIENCE;
+                    deadline = Some(deadline.map_or(look, |deadline| deadline.min(look)));
+                }
             }
-            let look = Instant::now() + PATIENCE;
-            deadline = Some(deadline.map_or(look, |deadline| deadline.min(look)));
         } else {
             stays |= control.control.state.load(SeqCst) != state::RUN;
         }

@@ -12,6 +12,9 @@ pub(in crate::pool) const MAX_SEATS: usize = 1024;
 /// Jobs that can be in the ring at once; more wait in the pool's private memory. 8 bytes of address space each.
 pub(in crate::pool) const RING: usize = 1 << 16;
 
+/// Numbers for watched jobs; beyond, some share one.
+pub(in crate::pool) const NEWS: usize = 4096;
+
 /// Values of [`Control::state`].
 pub(in crate::pool) mod state {
     /// Workers take jobs and sleep when there are none.
@@ -40,7 +43,7 @@ pub(in crate::pool) struct Control {
     pub(in crate::pool) permits: AtomicU64,
     /// What a worker is to look to; see `recycle.rs`.
     pub(in crate::pool) rules: RuleWords,
-    /// Rung when a chunk of a watched job is done; see `watch.rs`.
+    /// Rung when there is something for the watching thread of the pool's process; see `watch.rs`.
     pub(in crate::pool) watch_bell: AtomicU32,
     /// Nonzero: jobs wait for room in the ring, so ring the bell above when an entry is passed.
     pub(in crate::pool) room_bell: AtomicU32,
@@ -50,6 +53,8 @@ pub(in crate::pool) struct Control {
     pub(in crate::pool) tail: Line<AtomicU64>,
     /// One bit a seat: its worker sleeps, or is about to.
     pub(in crate::pool) idle: Line<[AtomicU64; MAX_SEATS / 64]>,
+    /// A bit is set when a chunk is done of a watched job with that number; see `watch.rs`.
+    pub(in crate::pool) news: Line<[AtomicU64; NEWS / 64]>,
 }
 
 /// A task that each worker runs once.

@@ -45,8 +45,8 @@ pub(in crate::pool) struct JobHeader {
     pub(in crate::pool) want: Line<AtomicU64>,
     /// What a worker has to see to before each item; see [`attention`].
     pub(in crate::pool) attention: AtomicU32,
-    /// Position of a second bell to ring after each chunk, or 0; see `watch.rs`.
-    pub(in crate::pool) notify: AtomicU64,
+    /// Its number among the watched jobs plus 1, or 0: nobody is told of its chunks; see `watch.rs`.
+    pub(in crate::pool) notify: AtomicU32,
     /// Workers inside; only says when a caller is worth waking.
     pub(in crate::pool) inside: AtomicU32,
     /// Nanoseconds spent in chunks, and items they had, where `measure` is set.
@@ -221,7 +221,7 @@ pub(in crate::pool) fn new_job(arena: &'static Arena, shape: &JobShape, terms: &
         cursor: Line::default(),
         want: Line::default(),
         attention: AtomicU32::new(terms.attention),
-        notify: AtomicU64::new(0),
+        notify: AtomicU32::new(0),
         inside: AtomicU32::new(0),
         busy: AtomicU64::new(0),
         busy_items: AtomicU64::new(0),

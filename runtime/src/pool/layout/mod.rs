@@ -31,9 +31,7 @@ mod told;
 use std::mem::size_of;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-pub(super) use control::{
-    Control, ControlView, HookWords, MAX_SEATS, RING, Seat, control_of, new_control, orders, state,
-};
+pub(super) use control::{ControlView, HookWords, MAX_SEATS, NEWS, RING, Seat, control_of, new_control, orders, state};
 pub(super) use fault::{Fault, faults, push_fault};
 pub(super) use job::{JobShape, JobTerms, JobView, NO_INDEX, attention, attention_of, new_job, shorten_job, want};
 pub(super) use lanes::{KINDS, LANES, Lane, Lanes};
