@@ -129,8 +129,6 @@ fn with<R>(arena: &'static Arena, body: impl FnOnce(&mut Cache) -> R) -> Option<
 
 #[cold]
 fn bring_to_front(arena: &'static Arena) -> Option<*mut Cache> {
-    // The locals of a thread are destroyed last one first: this keeps its record until its caches are flushed.
-    let _ = arena.thread();
     let found = CACHES.try_with(|caches| {
         let mut caches = caches.try_borrow_mut().ok()?;
         // SAFETY: nobody borrows a cache of this thread now (module doc).

@@ -5,15 +5,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::hold::HoldList;
 use super::small::Spans;
-use super::thread::Thread;
 
 #[derive(Default)]
 pub(crate) struct Local {
     /// Locked before `holds`, and both before the granule lock.
     pub(crate) spans: Mutex<Spans>,
     pub(crate) holds: Mutex<HoldList>,
-    /// The record of threads that are being torn down.
-    pub(crate) late_thread: Mutex<Option<Thread>>,
     /// Hold entries whose end could not be decided or reached yet; tried again by `Arena::settle`.
     pub(crate) deferred: Mutex<Vec<u32>>,
     /// Hold entries of objects that nobody refers to any more, to be destroyed by `Arena::reap`.

@@ -3,6 +3,8 @@
 //! A record is claimed by one CAS in the dense table of owners, so a kill at any point leaves it either free or findable
 //! by its owner's audit, which scans that table (32 KiB). Its generation changes after the claim; ids of the life before
 //! are void from the moment their record was returned.
+//!
+//! A record stays with its thread until the destructors of its thread locals have run: they may hold locks, and take them.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
@@ -11,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::id::{Owner, THREADS, ThreadId};
 pub(crate) use super::layout::ThreadRecord;
 use super::{Arena, ArenaError, step};
+use crate::sys::thread_end::UntilEnd;
 
 /// The calling thread's record in one arena.
 #[derive(Clone, Copy)]
@@ -27,7 +30,7 @@ impl Deref for Thread {
     }
 }
 
-/// A claim, returned when the thread's locals are destroyed.
+/// A claim, returned when the thread has ended.
 struct Claim {
     arena: &'static Arena,
     thread: Thread,
@@ -40,9 +43,10 @@ impl Drop for Claim {
     }
 }
 
+/// The records of each thread: one for each arena it uses, nearly always one.
+static CLAIMS: UntilEnd<RefCell<Vec<Claim>>> = UntilEnd::new();
+
 thread_local! {
-    /// The records of this thread: one for each arena it uses, nearly always one.
-    static CLAIMS: RefCell<Vec<Claim>> = const { RefCell::new(Vec::new()) };
     /// The one of them that was asked for last, by the arena's address: a thread local without a destructor costs next to
     /// nothing to look at.
     static LAST: Cell<Option<(usize, Thread)>> = const { Cell::new(None) };
@@ -70,34 +74,25 @@ impl Arena {
 
     #[cold]
     fn look_up_thread(&'static self) -> Result<Thread, ArenaError> {
-        let known = CLAIMS.try_with(|claims| {
+        let known = CLAIMS.with(|claims| {
             let mut claims = claims.borrow_mut();
-            let claim = claims.iter().find(|claim| std::ptr::eq(claim.arena, self));
-            let thread = match claim {
-                Some(claim) => claim.thread,
-                None => {
-                    let thread = self.claim_thread()?;
-                    claims.push(Claim { arena: self, thread });
-                    thread
-                }
-            };
-            LAST.set(Some((std::ptr::from_ref(self) as usize, thread)));
+            if let Some(claim) = claims.iter().find(|claim| std::ptr::eq(claim.arena, self)) {
+                return Ok(claim.thread);
+            }
+            let thread = self.claim_thread()?;
+            claims.push(Claim { arena: self, thread });
             Ok(thread)
         });
-        // A thread that is being torn down has no locals any more: such late calls share a record until the process ends.
-        known.unwrap_or_else(|_| match self.local.late_thread.lock() {
-            Ok(mut late) => match *late {
-                Some(thread) => Ok(thread),
-                None => Ok(*late.insert(self.claim_thread()?)),
-            },
-            Err(_) => Err(ArenaError::TooManyThreads),
-        })
+        // Without a key the record stays until the process ends.
+        let thread = known.unwrap_or_else(|| self.claim_thread())?;
+        LAST.set(Some((std::ptr::from_ref(self) as usize, thread)));
+        Ok(thread)
     }
 
     /// Returns the calling thread's record before the thread ends.
     #[cfg(feature = "testing")]
     pub(crate) fn return_current_thread(&'static self) {
-        CLAIMS.with_borrow_mut(|claims| claims.retain(|claim| !std::ptr::eq(claim.arena, self)));
+        CLAIMS.with(|claims| claims.borrow_mut().retain(|claim| !std::ptr::eq(claim.arena, self)));
     }
 
     fn claim_thread(&'static self) -> Result<Thread, ArenaError> {

@@ -11,5 +11,6 @@ pub(crate) mod pidfd;
 pub(crate) mod proc;
 pub(crate) mod signal;
 pub(crate) mod spawn;
+pub(crate) mod thread_end;
 pub(crate) mod timer;
 pub(crate) mod trace;
