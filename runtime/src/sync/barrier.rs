@@ -2,21 +2,15 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::common::deadline;
 use super::error::{Result, SyncError};
-use super::mutants;
-use super::prim::{Wait, wait, wake_all};
-use crate::arena::{Arena, ArenaError, Owner, SLOTS, mutant};
+use super::raw::{Met, RawBarrier};
+use crate::arena::{Arena, ArenaError, Owner, SLOTS};
 use crate::object::{Doomed, Handle, Kind, Locked, Object, Role, Set, message_by_handle};
 
-const BROKEN: u32 = 1;
-/// The phase counts rounds from this bit on.
-const ROUND: u32 = 2;
-/// How far back a phase counts.
-const LONG_AGO: u32 = 1 << 31;
 /// How the slot of a process says that it ended by exit code 0; see `process::mourning`.
 const ENDED_WELL: u64 = 1;
 
@@ -78,16 +72,7 @@ pub(crate) struct BarrierKind;
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// Rounds, and whether it is broken. Sleepers wait for it to change.
-    phase: AtomicU32,
-    parties: AtomicU32,
-    /// Who wait in this round.
-    waiting: AtomicU32,
-    /// How often a round was ended by a break or a reset, and the last phase that was.
-    breaks: AtomicU32,
-    broken: AtomicU32,
-    /// The phase after the last reset.
-    since: AtomicU32,
+    raw: RawBarrier,
     /// For each slot: the process, and the phase in which it waited last.
     seen: [AtomicU64; SLOTS],
 }
@@ -102,16 +87,11 @@ unsafe impl Kind for BarrierKind {
         let shared = object.shared();
         let seen = &shared.seen[dead.slot()];
         let (owner, at) = unpack(seen.load(Ordering::Relaxed));
-        let (phase, since) = (shared.phase.load(Ordering::Relaxed), shared.since.load(Ordering::Relaxed));
-        // Counted back from now: phases wrap around.
-        let (age, reset) = (phase.wrapping_sub(at), phase.wrapping_sub(since));
-        if owner != dead.raw() || age > reset || phase & BROKEN != 0 {
+        if owner != dead.raw() {
             return Ok(());
         }
-        let status = object.arena().slots().get(dead).map_or(0, |slot| slot.status.load(Ordering::Relaxed));
-        if at == phase || status != ENDED_WELL {
-            break_it(object, Some(Set::wide(seen, 0)));
-        }
+        let status = || object.arena().slots().get(dead).map_or(0, |slot| slot.status.load(Ordering::Relaxed));
+        shared.raw.recover::<Handle<Self>>(object, at, || status() == ENDED_WELL, Set::wide(seen, 0));
         Ok(())
     }
 
@@ -120,8 +100,7 @@ unsafe impl Kind for BarrierKind {
     }
 
     fn wake(object: &Object<'_, Self>) {
-        // Who wait here wait for nothing but the word.
-        wake_all(&object.shared().phase);
+        object.shared().raw.wake_sleepers();
     }
 }
 
@@ -131,23 +110,6 @@ fn pack(owner: Owner, phase: u32) -> u64 {
 
 fn unpack(seen: u64) -> (u32, u32) {
     ((seen >> 32) as u32, seen as u32)
-}
-
-/// Ends the round for all who wait, and all rounds to come.
-fn break_it(locked: &Locked<'_, BarrierKind>, also: Option<Set>) {
-    let shared = locked.shared();
-    let phase = shared.phase.load(Ordering::Relaxed);
-    let sets = [
-        Set::narrow(&shared.breaks, shared.breaks.load(Ordering::Relaxed).wrapping_add(1)),
-        Set::narrow(&shared.broken, phase),
-        Set::narrow(&shared.waiting, 0),
-        // Whoever sees this word changed sees the others changed.
-        Set::narrow(&shared.phase, phase | BROKEN),
-    ];
-    match also {
-        Some(also) => locked.store(&[sets[0], sets[1], sets[2], also, sets[3]]),
-        None => locked.store(&sets),
-    }
 }
 
 message_by_handle!([] Barrier, handle, |handle| Barrier { handle });
@@ -166,7 +128,7 @@ impl Barrier {
         let parties = u32::try_from(parties).ok().filter(|parties| *parties > 0).ok_or_else(|| {
             SyncError::invalid(format!("{parties} threads cannot meet at a barrier: give it 1 to {}", u32::MAX))
         })?;
-        let init = |object: &Object<'_, BarrierKind>| object.shared().parties.store(parties, Ordering::Relaxed);
+        let init = |object: &Object<'_, BarrierKind>| object.shared().raw.init(parties);
         Ok(Barrier { handle: Handle::create_in(arena, 0, Role::Plain, init)? })
     }
 
@@ -192,13 +154,8 @@ impl Barrier {
     /// # Errors
     /// In a process made by the program's own `fork`.
     pub fn abort(&self) -> Result<()> {
-        let locked = self.handle.lock()?;
-        if !self.is_broken() {
-            break_it(&locked, None);
-        }
-        drop(locked);
-        wake_all(&self.shared().phase);
-        Ok(())
+        self.handle.check()?;
+        Ok(self.shared().raw.abort(&self.handle)?)
     }
 
     /// Makes the barrier as new, whole and with nobody there. Who wait get an error of kind
@@ -207,40 +164,25 @@ impl Barrier {
     /// # Errors
     /// In a process made by the program's own `fork`.
     pub fn reset(&self) -> Result<()> {
-        let locked = self.handle.lock()?;
-        let shared = self.shared();
-        let phase = shared.phase.load(Ordering::Relaxed);
-        let next = (phase & !BROKEN).wrapping_add(ROUND);
-        let anybody = shared.waiting.load(Ordering::Relaxed) != 0;
-        let breaks = shared.breaks.load(Ordering::Relaxed).wrapping_add(anybody.into());
-        let broken = if anybody { phase } else { shared.broken.load(Ordering::Relaxed) };
-        locked.store(&[
-            Set::narrow(&shared.breaks, breaks),
-            Set::narrow(&shared.broken, broken),
-            Set::narrow(&shared.waiting, 0),
-            Set::narrow(&shared.since, next),
-            Set::narrow(&shared.phase, next),
-        ]);
-        drop(locked);
-        wake_all(&shared.phase);
-        Ok(())
+        self.handle.check()?;
+        Ok(self.shared().raw.reset(&self.handle)?)
     }
 
     /// Whether the barrier is broken. `false` in a process made by the program's own `fork`.
     #[doc(alias = "broken")]
     pub fn is_broken(&self) -> bool {
-        self.handle.check().is_ok() && self.shared().phase.load(Ordering::Acquire) & BROKEN != 0
+        self.handle.check().is_ok() && self.shared().raw.is_broken()
     }
 
     /// How many threads meet here. 0 in a process made by the program's own `fork`.
     pub fn parties(&self) -> usize {
-        if self.handle.check().is_ok() { self.shared().parties.load(Ordering::Relaxed) as usize } else { 0 }
+        if self.handle.check().is_ok() { self.shared().raw.parties() as usize } else { 0 }
     }
 
     /// How many wait right now. 0 in a process made by the program's own `fork`.
     #[doc(alias = "n_waiting")]
     pub fn waiting(&self) -> usize {
-        if self.handle.check().is_ok() { self.shared().waiting.load(Ordering::Acquire) as usize } else { 0 }
+        if self.handle.check().is_ok() { self.shared().raw.waiting() as usize } else { 0 }
     }
 
     fn shared(&self) -> &Shared {
@@ -248,70 +190,15 @@ impl Barrier {
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> Result<BarrierWaitResult> {
-        let locked = self.handle.lock()?;
-        let shared = self.shared();
-        let phase = shared.phase.load(Ordering::Relaxed);
-        if phase & BROKEN != 0 {
-            return Err(SyncError::Broken);
+        self.handle.check()?;
+        let (shared, me) = (self.shared(), self.handle.arena().me());
+        let note = |phase| Set::wide(&shared.seen[me.slot()], pack(me, phase));
+        match shared.raw.wait(&self.handle, note, deadline)? {
+            Met::Last => Ok(BarrierWaitResult { is_leader: true }),
+            Met::Met => Ok(BarrierWaitResult { is_leader: false }),
+            Met::Broken => Err(SyncError::Broken),
+            Met::TimedOut => Err(SyncError::Timeout { what: "barrier" }),
         }
-        let breaks = shared.breaks.load(Ordering::Relaxed);
-        let there = shared.waiting.load(Ordering::Relaxed) + 1;
-        let me = self.handle.arena().me();
-        let seen = Set::wide(&shared.seen[me.slot()], pack(me, phase));
-        if there >= shared.parties.load(Ordering::Relaxed) {
-            let next = phase.wrapping_add(ROUND);
-            // Whoever has not been here for so many rounds takes no part any more: `since` must not be a whole lap behind.
-            let since = shared.since.load(Ordering::Relaxed);
-            let since = if next.wrapping_sub(since) > LONG_AGO { next.wrapping_sub(LONG_AGO) } else { since };
-            locked.store(&[
-                seen,
-                Set::narrow(&shared.waiting, 0),
-                Set::narrow(&shared.since, since),
-                Set::narrow(&shared.phase, next),
-            ]);
-            drop(locked);
-            wake_all(&shared.phase);
-            return Ok(BarrierWaitResult { is_leader: true });
-        }
-        if mutant(mutants::BARRIER_IN_TWO_STEPS) {
-            locked.store(&[Set::narrow(&shared.waiting, there)]);
-        }
-        locked.store(&[seen, Set::narrow(&shared.waiting, there)]);
-        drop(locked);
-        if !super::wait::spin_while(&shared.phase, phase) {
-            while shared.phase.load(Ordering::Acquire) == phase {
-                if wait(&shared.phase, phase, deadline) == Wait::TimedOut {
-                    self.give_up(phase)?;
-                }
-            }
-        }
-        if shared.breaks.load(Ordering::Acquire) != breaks {
-            self.look_back(phase, breaks)?;
-        }
-        Ok(BarrierWaitResult { is_leader: false })
-    }
-
-    /// The time of a wait in this phase is over: breaks the barrier, if it is not too late for that.
-    #[cold]
-    fn give_up(&self, phase: u32) -> Result<()> {
-        let locked = self.handle.lock()?;
-        if self.shared().phase.load(Ordering::Relaxed) != phase {
-            return Ok(());
-        }
-        break_it(&locked, None);
-        drop(locked);
-        wake_all(&self.shared().phase);
-        Err(SyncError::Timeout { what: "barrier" })
-    }
-
-    /// Something was broken since this wait began, in `phase`, when there had been `breaks`: was it this round?
-    #[cold]
-    fn look_back(&self, phase: u32, breaks: u32) -> Result<()> {
-        let _locked = self.handle.lock()?;
-        let shared = self.shared();
-        let since = shared.breaks.load(Ordering::Relaxed).wrapping_sub(breaks);
-        // Of several, only the last is known: then it is safer to say so.
-        if since > 1 || shared.broken.load(Ordering::Relaxed) == phase { Err(SyncError::Broken) } else { Ok(()) }
     }
 }
 
@@ -334,8 +221,7 @@ mod tests {
         let arena = crate::arena::create(256 << 20, 128 << 20).unwrap();
         for phase in [0, 1 << 30, 1 << 31, 3 << 30, u32::MAX - 1] {
             let barrier = Barrier::in_arena(arena, 1).unwrap();
-            barrier.shared().phase.store(phase, Ordering::Relaxed);
-            barrier.shared().since.store(phase.saturating_sub(LONG_AGO), Ordering::Relaxed);
+            barrier.shared().raw.set_phase(phase);
             assert!(barrier.wait().unwrap().is_leader());
             BarrierKind::recover(&barrier.handle.lock().unwrap(), arena.me()).unwrap();
             assert!(barrier.is_broken(), "nobody noticed the death in phase {phase:#x}");

@@ -1,9 +1,12 @@
 //! What all of the locks have in common.
 
 use std::marker::PhantomData;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
-use crate::arena::{Arena, Owner, ThreadId};
+use super::raw::Place;
+use crate::arena::{Arena, ArenaError, Owner, ThreadId};
+use crate::object::{Handle, Kind, Locked, Set};
 
 /// When a wait of this length, begun now, is over; `None`: never, as no clock goes so far.
 pub(super) fn deadline(timeout: Duration) -> Option<Instant> {
@@ -16,6 +19,27 @@ pub(super) fn is_of(arena: &'static Arena, dead: Owner) -> impl Fn(u32) -> bool 
     move |thread| {
         let owner = ThreadId::from_raw(thread).and_then(|id| arena.owner_of_thread(id));
         owner.is_none_or(|owner| owner == dead)
+    }
+}
+
+impl<K: Kind> Place for Handle<K> {
+    type Error = ArenaError;
+    type Locked<'a> = Locked<'a, K>;
+    type Set = Set;
+
+    #[inline]
+    fn lock(&self) -> Result<Locked<'_, K>, ArenaError> {
+        Handle::lock(self)
+    }
+
+    #[inline]
+    fn set(word: &AtomicU32, value: u32) -> Set {
+        Set::narrow(word, value)
+    }
+
+    #[inline]
+    fn store(locked: &Locked<'_, K>, sets: &[Set]) {
+        locked.store(sets);
     }
 }
 

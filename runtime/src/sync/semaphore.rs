@@ -8,18 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::common::{deadline, is_of};
 use super::error::{Result, SyncError};
-use super::mutants;
-use super::prim::{Patience, Wait, wait_among, wake_all, wake_among};
-use crate::arena::{Arena, ArenaError, Owner, SLOTS, mutant};
+use super::raw::{MOST, RawSemaphore};
+use crate::arena::{Arena, ArenaError, Owner, SLOTS};
 use crate::object::{Doomed, Handle, Kind, Locked, Object, Role, Set, message_by_handle};
-
-/// More than this are not counted.
-const MOST: u32 = u32::MAX / 4;
-
-/// What sleepers wait for.
-const ONE: u32 = 1;
-const SEVERAL: u32 = 2;
-const HEIR: u32 = 4;
 
 /// A number of permits, for all processes and threads of a family: who acquires one takes it away until it is given back.
 ///
@@ -71,19 +62,13 @@ impl Deref for BoundedSemaphore {
 #[derive(Debug)]
 pub(crate) struct SemaphoreKind;
 
-/// A semaphore's words. All but `heir` and `raised` change under the object's lock only.
+/// A semaphore's words. All but two of `raw` change under the object's lock only.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Shared {
-    available: AtomicU32,
+    raw: RawSemaphore,
     /// The most there may be; 0: any number.
     bound: AtomicU32,
-    /// Raised with every change that sleepers may wait for; they sleep on it.
-    raised: AtomicU32,
-    /// 0: nobody sleeps. Otherwise a number that every sleeper raises.
-    sleeps: AtomicU32,
-    /// A thread who waited for too long: nobody else takes permits before.
-    heir: AtomicU32,
     /// Permits in the hands of each process.
     held: [AtomicU32; SLOTS],
 }
@@ -96,16 +81,7 @@ unsafe impl Kind for SemaphoreKind {
 
     fn recover(object: &Locked<'_, Self>, dead: Owner) -> std::result::Result<(), ArenaError> {
         let shared = object.shared();
-        let held = &shared.held[dead.slot()];
-        let count = held.load(Ordering::Relaxed);
-        if count != 0 && !mutant(mutants::SEMAPHORE_PERMITS_KEPT) {
-            let available = shared.available.load(Ordering::Relaxed).saturating_add(count);
-            object.store(&[Set::narrow(&shared.available, available), Set::narrow(held, 0)]);
-        }
-        let heir = shared.heir.load(Ordering::Relaxed);
-        if heir != 0 && is_of(object.arena(), dead)(heir) {
-            shared.heir.store(0, Ordering::Release);
-        }
+        shared.raw.recover::<Handle<Self>>(object, &shared.held[dead.slot()], is_of(object.arena(), dead));
         Ok(())
     }
 
@@ -114,8 +90,7 @@ unsafe impl Kind for SemaphoreKind {
     }
 
     fn wake(object: &Object<'_, Self>) {
-        object.shared().raised.fetch_add(1, Ordering::AcqRel);
-        wake_all(&object.shared().raised);
+        object.shared().raw.wake_sleepers();
     }
 }
 
@@ -135,7 +110,7 @@ impl Semaphore {
         let permits = count(permits)?;
         let init = |object: &Object<'_, SemaphoreKind>| {
             let shared = object.shared();
-            shared.available.store(permits, Ordering::Relaxed);
+            shared.raw.init(permits);
             shared.bound.store(if is_bounded { permits } else { 0 }, Ordering::Relaxed);
         };
         Ok(Semaphore { handle: Handle::create_in(arena, 0, Role::Plain, init)? })
@@ -180,8 +155,10 @@ impl Semaphore {
     /// [`acquire_many`](Semaphore::acquire_many).
     pub fn try_acquire_many(&self, permits: usize) -> Result<Permit<'_>> {
         let want = self.want(permits)?;
-        let locked = self.handle.lock()?;
-        if self.take(&locked, want, 0) { Ok(self.permit(want)) } else { Err(SyncError::Empty { asked: permits }) }
+        match self.shared().raw.try_acquire(&self.handle, self.held(), want)? {
+            true => Ok(self.permit(want)),
+            false => Err(SyncError::Empty { asked: permits }),
+        }
     }
 
     /// As [`acquire_many`](Semaphore::acquire_many), but waits no longer than that.
@@ -201,19 +178,20 @@ impl Semaphore {
         let add = count(permits)?;
         let locked = self.handle.lock()?;
         let shared = self.shared();
-        let (available, bound) = (shared.available.load(Ordering::Relaxed), shared.bound.load(Ordering::Relaxed));
+        let bound = shared.bound.load(Ordering::Relaxed);
         if bound != 0 {
             let out: u32 = shared.held.iter().map(|held| held.load(Ordering::Relaxed)).sum();
-            let missing = bound.saturating_sub(available.saturating_add(out));
+            let missing = bound.saturating_sub(shared.raw.available().saturating_add(out));
             if add > missing {
                 let (missing, bound) = (missing as usize, bound as usize);
                 return Err(SyncError::OverReleased { released: permits, missing, bound });
             }
         }
-        let available = available.checked_add(add).filter(|available| *available <= MOST).ok_or_else(too_many)?;
-        locked.store(&[Set::narrow(&shared.available, available), self.raise()]);
+        if !shared.raw.add::<Handle<SemaphoreKind>>(&locked, add, None) {
+            return Err(too_many());
+        }
         drop(locked);
-        self.wake(add);
+        shared.raw.wake(&self.handle, add);
         Ok(())
     }
 
@@ -221,7 +199,7 @@ impl Semaphore {
     #[doc(alias = "get_value")]
     pub fn available_permits(&self) -> usize {
         match self.handle.check() {
-            Ok(()) => self.shared().available.load(Ordering::Acquire) as usize,
+            Ok(()) => self.shared().raw.available() as usize,
             Err(_) => 0,
         }
     }
@@ -253,117 +231,24 @@ impl Semaphore {
         Ok(want)
     }
 
-    fn raise(&self) -> Set {
-        Set::narrow(&self.shared().raised, self.shared().raised.load(Ordering::Relaxed).wrapping_add(1))
-    }
-
-    /// Takes permits if they are there and nobody is to have them before. `me` is the caller if it may be the heir.
-    fn take(&self, locked: &Locked<'_, SemaphoreKind>, want: u32, me: u32) -> bool {
-        let (shared, held) = (self.shared(), self.held());
-        let heir = shared.heir.load(Ordering::Relaxed);
-        let available = shared.available.load(Ordering::Relaxed);
-        if available < want || heir != 0 && heir != me {
-            return false;
-        }
-        if mutant(mutants::SEMAPHORE_IN_TWO_STEPS) {
-            locked.store(&[Set::narrow(&shared.available, available - want)]);
-        }
-        locked.store(&[
-            Set::narrow(&shared.available, available - want),
-            Set::narrow(held, held.load(Ordering::Relaxed) + want),
-            Set::narrow(&shared.heir, 0),
-            // Others may have been kept waiting by the heir.
-            if heir == 0 { Set::narrow(&shared.heir, 0) } else { self.raise() },
-        ]);
-        true
-    }
-
     fn acquire_until(&self, permits: usize, deadline: Option<Instant>) -> Result<Permit<'_>> {
         let want = self.want(permits)?;
         let me = self.handle.arena().thread()?.id.raw();
-        let shared = self.shared();
-        let mut patience: Option<Patience> = None;
-        loop {
-            let locked = self.handle.lock()?;
-            let is_heir = shared.heir.load(Ordering::Relaxed) == me;
-            if self.take(&locked, want, me) {
-                drop(locked);
-                if is_heir {
-                    self.wake(MOST);
-                }
-                return Ok(self.permit(want));
-            }
-            let is_heir = is_heir || patience.as_ref().is_some_and(Patience::is_over) && self.become_heir(me);
-            let seen = shared.raised.load(Ordering::Relaxed);
-            shared.sleeps.store(shared.sleeps.load(Ordering::Relaxed).wrapping_add(1).max(1), Ordering::Release);
-            drop(locked);
-            patience.get_or_insert_with(Patience::new);
-            if super::wait::spin_while(&shared.raised, seen) {
-                continue;
-            }
-            let kind = if is_heir {
-                HEIR
-            } else if want == 1 {
-                ONE
-            } else {
-                SEVERAL
-            };
-            if wait_among(kind, &shared.raised, seen, deadline) == Wait::TimedOut {
-                return self.give_up(want, me);
-            }
+        match self.shared().raw.acquire(&self.handle, self.held(), want, me, deadline)? {
+            true => Ok(self.permit(want)),
+            false => Err(SyncError::Timeout { what: "permit" }),
         }
-    }
-
-    fn become_heir(&self, me: u32) -> bool {
-        let heir = &self.shared().heir;
-        heir.compare_exchange(0, me, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-    }
-
-    /// A last look, as permits may have come with the end of the time; then the way is free for others.
-    fn give_up(&self, want: u32, me: u32) -> Result<Permit<'_>> {
-        let locked = self.handle.lock()?;
-        let shared = self.shared();
-        let is_heir = shared.heir.load(Ordering::Relaxed) == me;
-        let got = self.take(&locked, want, me);
-        if is_heir && !got {
-            locked.store(&[Set::narrow(&shared.heir, 0), self.raise()]);
-        }
-        drop(locked);
-        if is_heir {
-            self.wake(MOST);
-        }
-        if got { Ok(self.permit(want)) } else { Err(SyncError::Timeout { what: "permit" }) }
     }
 
     /// Gives permits of this process back.
     fn give_back(&self, permits: u32) {
         // Nobody is there to be told of an error, and after a `fork` they are not this process's.
         let Ok(locked) = self.handle.lock() else { return };
-        let (shared, held) = (self.shared(), self.held());
-        let available = shared.available.load(Ordering::Relaxed).saturating_add(permits);
-        let left = held.load(Ordering::Relaxed).saturating_sub(permits);
-        locked.store(&[Set::narrow(&shared.available, available), Set::narrow(held, left), self.raise()]);
+        let raw = &self.shared().raw;
+        // They were among those that were counted before.
+        raw.add::<Handle<SemaphoreKind>>(&locked, permits, Some(self.held()));
         drop(locked);
-        self.wake(permits);
-    }
-
-    /// Wakes those who may find that there are permits now: as many of those who want one, and all others.
-    fn wake(&self, permits: u32) {
-        let shared = self.shared();
-        let sleeps = shared.sleeps.load(Ordering::Acquire);
-        if sleeps == 0 {
-            return;
-        }
-        if wake_among(ONE, &shared.raised, permits) + wake_among(SEVERAL | HEIR, &shared.raised, u32::MAX) == 0
-            && let Ok(locked) = self.handle.lock()
-            && shared.sleeps.load(Ordering::Relaxed) == sleeps
-        {
-            // The next ones need not be looked for. But those that are counted may be about to sleep: somebody else may have
-            // taken what was released before them. They look again, as nobody would wake them.
-            locked.store(&[Set::narrow(&shared.sleeps, 0), self.raise()]);
-            drop(locked);
-            wake_all(&shared.raised);
-        }
+        raw.wake(&self.handle, permits);
     }
 }
 
@@ -463,14 +348,11 @@ mod tests {
         let arena = crate::arena::create(256 << 20, 128 << 20).unwrap();
         let semaphore = Semaphore::in_arena(arena, 1, false).unwrap();
         let permit = semaphore.acquire().unwrap();
-        // A waiter has counted itself, as in `acquire_until`, and does not sleep yet. Only now does the one who released the
-        // permit before come to wake.
-        let shared = semaphore.shared();
-        let seen = shared.raised.load(Ordering::Relaxed);
-        shared.sleeps.store(1, Ordering::Release);
-        semaphore.wake(1);
-        let slept = shared.raised.load(Ordering::Acquire) == seen;
-        assert!(!slept || shared.sleeps.load(Ordering::Acquire) != 0, "it sleeps, and no release looks for it");
+        // A waiter has counted itself, and does not sleep yet. Only now does the one who released the permit before come to wake.
+        let raw = &semaphore.shared().raw;
+        let seen = raw.count_sleeper();
+        raw.wake(&semaphore.handle, 1);
+        assert!(!raw.is_forgotten(seen), "it sleeps, and no release looks for it");
         drop(permit);
     }
 }

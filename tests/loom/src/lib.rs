@@ -3,16 +3,19 @@
 //!
 //! Deaths are played: a thread stops where it stands, and another does what the audit of a dead process does. That a
 //! process may die between any two instructions is the single-step killer's part.
-#![cfg(loom)]
+#![cfg(all(loom, test))]
 
 pub(crate) mod arena;
 pub(crate) mod queue;
 pub(crate) mod shared;
 pub(crate) mod sync;
 
+mod barrier;
 mod bell;
 mod condition;
 mod event;
 mod mutex;
+mod place;
 mod reading;
 mod rwlock;
+mod semaphore;

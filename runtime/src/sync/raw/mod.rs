@@ -6,15 +6,21 @@
 //!
 //! `README.md` beside this folder says for each what a kill between any two stores leaves behind.
 
+mod barrier;
 mod condition;
 mod event;
 mod mutex;
 mod rwlock;
+mod semaphore;
 
+pub(crate) use barrier::{Met, RawBarrier};
 pub(crate) use condition::RawCondition;
 pub(crate) use event::RawEvent;
 pub(crate) use mutex::RawMutex;
 pub(crate) use rwlock::{NoEntry, RawRwLock};
+pub(crate) use semaphore::{MOST, RawSemaphore};
+
+use crate::sync::prim::AtomicU32;
 
 /// Why a lock was not got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,4 +29,22 @@ pub(crate) enum NotGot {
     Timeout,
     /// The calling thread has it already: it would wait for itself.
     Mine,
+}
+
+/// A lock under which several words change together, for the kernels that need one: the object's, with its redo record. A kill leaves
+/// all of a change or nothing, once the lock was taken over.
+pub(crate) trait Place {
+    type Error;
+    type Locked<'a>
+    where
+        Self: 'a;
+    /// A word, and what it is to be.
+    type Set: Copy;
+
+    fn lock(&self) -> Result<Self::Locked<'_>, Self::Error>;
+
+    fn set(word: &AtomicU32, value: u32) -> Self::Set;
+
+    /// Stores all, in this order.
+    fn store(locked: &Self::Locked<'_>, sets: &[Self::Set]);
 }
