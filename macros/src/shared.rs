@@ -43,16 +43,19 @@ fn generate(krate: &Path, refused: Option<Error>, (attrs, vis, ident, ty, expr):
     let refused = refused.map(Error::into_compile_error);
     let place = quote!(::core::concat!(::core::file!(), ":", ::core::line!(), ":", ::core::column!()));
     let name = quote!(::core::concat!(::core::module_path!(), "::", ::core::stringify!(#ident)));
+    // All of it at the type, so that a type that is no message is shown there.
+    let new = quote_spanned!(ty.span()=> __OffspringSharedStatic::<#ty>::__new);
     let made = quote_spanned!(expr.span()=> ::core::result::Result::Ok(#expr));
     quote! {
         #refused
         #(#attrs)*
         #vis static #ident: #krate::SharedStatic<#ty> = {
+            use #krate::SharedStatic as __OffspringSharedStatic;
             #[allow(clippy::needless_question_mark, clippy::unnecessary_wraps)]
             fn make() -> ::core::result::Result<#ty, #krate::Failure> {
                 #made
             }
-            #krate::SharedStatic::__new(#name, #place, make)
+            #new(#name, #place, make)
         };
     }
 }

@@ -22,6 +22,8 @@ mod flows {}
 mod from_python {}
 #[doc = include_str!("../../guide/src/from-rayon.md")]
 mod from_rayon {}
+#[doc = include_str!("../../guide/src/handles.md")]
+mod handles {}
 #[doc = include_str!("../../guide/src/how-it-works.md")]
 mod how_it_works {}
 #[doc = include_str!("../../guide/src/isolation.md")]

@@ -4,9 +4,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use offspring::pipe::{self, Receiver};
+use offspring::pipe::{self, End, Receiver, Sender};
 use offspring::{Child, ErrorKind, Failure, JoinableQueue, Process, Queue, Signal, message, task, wait_any};
-use offspring_tests::locks::{asleep, checked};
+use offspring_tests::locks::{FOR_EVER, asleep, checked};
 use offspring_tests::proc;
 
 #[message]
@@ -15,11 +15,24 @@ struct Ends {
     full: Queue<u64>,
     empty: Queue<u64>,
     jobs: JoinableQueue<u64>,
+    no_jobs: JoinableQueue<u64>,
     receiver: Receiver<u64>,
+    full_pipe: Sender<u64>,
+    end: End<u64, u64>,
+    silent: Queue<u64>,
+    last: End<u64, u64>,
+}
+
+/// The other ends, in the test's own hands.
+struct Mine {
+    sender: Sender<u64>,
+    full_pipe: Receiver<u64>,
+    end: End<u64, u64>,
+    last: End<u64, u64>,
 }
 
 /// How many ways to wait there are in [`wait`].
-const WAYS: u32 = 6;
+const WAYS: u32 = 13;
 
 extern "C" fn ignore(_: libc::c_int) {}
 
@@ -58,7 +71,14 @@ fn wait(ends: Ends, way: u32) -> Result<Duration, Failure> {
         2 => assert_eq!(*ends.empty.take()?, 7),
         3 => ends.jobs.join()?,
         4 => assert_eq!(ends.receiver.recv()?, 7),
-        _ => assert_eq!(wait_any(&[&ends.empty], None)?, Some(0)),
+        5 => assert_eq!(wait_any(&[&ends.empty], None)?, Some(0)),
+        6 => ends.full_pipe.send(&7)?,
+        7 => assert_eq!(ends.end.recv()?, 7),
+        8 => assert_eq!(*ends.end.recv_view()?, 7),
+        9 => assert!(ends.receiver.poll(FOR_EVER)?),
+        10 => assert_eq!(wait_any(&[&ends.silent, &ends.last, &ends.silent], None)?, Some(1)),
+        11 => ends.no_jobs.take()?.done()?,
+        _ => assert_eq!(ends.no_jobs.get()?, 7),
     }
     Ok(cpu_time() - before)
 }
@@ -74,29 +94,44 @@ fn wait_for(ends: Ends, way: u32, time: Duration) -> Result<Duration, Failure> {
         2 => ends.empty.take_timeout(time).map(|_| ()).unwrap_err().kind() == ErrorKind::Timeout,
         3 => !ends.jobs.join_timeout(time)?,
         4 => ends.receiver.recv_timeout(time).unwrap_err().kind() == ErrorKind::Timeout,
+        5 => ends.full_pipe.send_timeout(&7, time).unwrap_err().kind() == ErrorKind::Timeout,
+        6 => ends.end.recv_timeout(time).unwrap_err().kind() == ErrorKind::Timeout,
+        7 => !ends.receiver.poll(time)?,
+        8 => !ends.end.poll(time)?,
+        9 => ends.no_jobs.take_timeout(time).unwrap_err().kind() == ErrorKind::Timeout,
+        10 => ends.no_jobs.next_job_timeout(time).unwrap_err().kind() == ErrorKind::Timeout,
+        11 => wait_any(&[&ends.empty, &ends.end, &ends.receiver, &ends.no_jobs], Some(time))?.is_none(),
         _ => wait_any(&[&ends.empty], Some(time))?.is_none(),
     };
     assert!(late);
     Ok(start.elapsed())
 }
 
-fn ends() -> (Ends, pipe::Sender<u64>) {
+fn ends() -> (Ends, Mine) {
     let (sender, receiver) = pipe::channel().unwrap();
+    let (full_pipe, other_end) = pipe::bounded(1).unwrap();
+    let [(mine, end), (my_last, last)] = [pipe::duplex().unwrap(), pipe::duplex().unwrap()];
     let ends = Ends {
         full: Queue::bounded(1).unwrap(),
         empty: Queue::unbounded().unwrap(),
         jobs: JoinableQueue::unbounded().unwrap(),
+        no_jobs: JoinableQueue::unbounded().unwrap(),
         receiver,
+        full_pipe,
+        end,
+        silent: Queue::unbounded().unwrap(),
+        last,
     };
     ends.full.put(&0).unwrap();
     ends.jobs.put(&0).unwrap();
-    (ends, sender)
+    ends.full_pipe.send(&0).unwrap();
+    (ends, Mine { sender, full_pipe: other_end, end: mine, last: my_last })
 }
 
 #[test]
 fn blocked_processes_use_no_cpu_and_signals_neither_end_nor_shorten_their_waits() {
     checked(|| {
-        let (ends, sender) = ends();
+        let (ends, mine) = ends();
         let children: Vec<Child<_>> = (0..WAYS).map(|way| Process::new(wait, (&ends, way)).spawn().unwrap()).collect();
         children.iter().for_each(asleep);
 
@@ -115,9 +150,13 @@ fn blocked_processes_use_no_cpu_and_signals_neither_end_nor_shorten_their_waits(
         }
         assert_eq!(ends.full.get().unwrap(), 0);
         ends.jobs.take().unwrap().done().unwrap();
-        sender.send(&7).unwrap();
-        // One for `get`, one for `take`, and one that only is looked at.
+        assert_eq!(mine.full_pipe.recv().unwrap(), 0);
+        // One for each who takes, and one that only is looked at.
+        (0..2).for_each(|_| mine.sender.send(&7).unwrap());
+        (0..2).for_each(|_| mine.end.send(&7).unwrap());
+        mine.last.send(&7).unwrap();
         ends.empty.put_all([7, 7, 7]).unwrap();
+        ends.no_jobs.put_all([7, 7]).unwrap();
         for (way, child) in children.into_iter().enumerate() {
             // A hundred signals and the wait itself: microseconds each.
             let cost = child.join().unwrap().unwrap();
@@ -129,7 +168,7 @@ fn blocked_processes_use_no_cpu_and_signals_neither_end_nor_shorten_their_waits(
 #[test]
 fn waits_with_a_time_take_that_time_in_a_storm_of_signals() {
     checked(|| {
-        let (ends, _sender) = ends();
+        let (ends, _mine) = ends();
         let time = Duration::from_millis(300);
         let children: Vec<Child<_>> =
             (0..WAYS).map(|way| Process::new(wait_for, (&ends, way, time)).spawn().unwrap()).collect();

@@ -110,3 +110,52 @@ macro_rules! message_by_handle {
     };
 }
 pub(crate) use message_by_handle;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::{Event, EventKind, OnceKind};
+
+    fn archived(of: &Handle<EventKind>) -> ArchivedHandle {
+        ArchivedHandle {
+            arena: u64_le::from_native(of.arena().id()),
+            object: u64_le::from_native(of.id().raw()),
+            kind: u32_le::from_native(EventKind::CODE),
+            role: u32_le::from_native(of.role() as u32),
+        }
+    }
+
+    fn refusal(archived: &ArchivedHandle) -> String {
+        Handle::<EventKind>::decode(archived).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn handles_of_other_families_of_what_is_gone_and_of_nothing_are_refused_in_words() {
+        let arena = arena::family().unwrap();
+        let event: Handle<EventKind> = Handle::create_in(arena, 0, Role::Plain, |_| ()).unwrap();
+        let good = archived(&event);
+        assert_eq!(Handle::<EventKind>::decode(&good).unwrap(), event);
+
+        let foreign = ArchivedHandle { arena: u64_le::from_native(arena.id() ^ 1), ..archived(&event) };
+        assert!(
+            refusal(&foreign).contains("a handle to an event of another family of processes"),
+            "{}",
+            refusal(&foreign)
+        );
+        for (object, role) in [(0, 0), (event.id().raw(), 77)] {
+            let (object, role) = (u64_le::from_native(object), u32_le::from_native(role));
+            let nonsense = ArchivedHandle { object, role, ..archived(&event) };
+            assert!(refusal(&nonsense).contains("no handle in the place of one to an event"), "{}", refusal(&nonsense));
+        }
+        let once: Handle<OnceKind> = Handle::create_in(arena, 0, Role::Plain, |_| ()).unwrap();
+        let of_another_kind = ArchivedHandle { object: u64_le::from_native(once.id().raw()), ..archived(&event) };
+        let why = refusal(&of_another_kind);
+        assert!(why.contains(&format!("a handle to {} in the place of one to an event", OnceKind::NAME)), "{why}");
+
+        drop(event);
+        assert!(refusal(&good).contains("it has outlived an event, to which it holds a handle"), "{}", refusal(&good));
+        // The memory is somebody else's now: it is not taken for the event.
+        let _new = Event::new().unwrap();
+        assert!(Handle::<EventKind>::decode(&good).is_err());
+    }
+}

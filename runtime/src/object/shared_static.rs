@@ -31,6 +31,9 @@ pub struct SharedStatic<T> {
     name: &'static str,
     place: &'static str,
     make: fn() -> Result<T, Failure>,
+    /// `find_or_make`. Only `__new` asks that `T` is a message: of a static that cannot be, the compiler says so once, and where it is
+    /// defined.
+    find: fn(&SharedStatic<T>) -> Result<&T, ObjectError>,
     /// This process's handle.
     value: OnceLock<T>,
 }
@@ -52,17 +55,18 @@ impl Drop for UnderWay {
 impl<T> SharedStatic<T> {
     // Not public API. What `#[offspring::shared]` generates. `name` and `place` are those of the static.
     #[doc(hidden)]
-    pub const fn __new(name: &'static str, place: &'static str, make: fn() -> Result<T, Failure>) -> SharedStatic<T> {
-        SharedStatic { name, place, make, value: OnceLock::new() }
+    pub const fn __new(name: &'static str, place: &'static str, make: fn() -> Result<T, Failure>) -> SharedStatic<T>
+    where
+        T: Message + Send + Sync,
+    {
+        SharedStatic { name, place, make, find: Self::find_or_make, value: OnceLock::new() }
     }
 
     /// The name without its module.
     fn short_name(&self) -> &'static str {
         self.name.rsplit("::").next().unwrap_or(self.name)
     }
-}
 
-impl<T: Message + Send + Sync> SharedStatic<T> {
     /// The object, made if nobody in the family has made it yet.
     ///
     /// Does not block, apart from what the static's expression does. Several who come first at once each evaluate the expression;
@@ -75,11 +79,18 @@ impl<T: Message + Send + Sync> SharedStatic<T> {
         if let Some(value) = this.value.get() {
             return Ok(value);
         }
+        (this.find)(this)
+    }
+}
+
+impl<T: Message + Send + Sync> SharedStatic<T> {
+    #[cold]
+    fn find_or_make(&self) -> Result<&T, ObjectError> {
         let arena = arena::family()?;
         // Two statics may have the same name in two functions, or come out of one macro with different types.
-        let key = format!("{} {} {}", this.name, this.place, std::any::type_name::<T>());
-        let value = directory::find_or_make(arena, &key, this.name, || this.make())?;
-        Ok(this.value.get_or_init(|| value))
+        let key = format!("{} {} {}", self.name, self.place, std::any::type_name::<T>());
+        let value = directory::find_or_make(arena, &key, self.name, || self.make())?;
+        Ok(self.value.get_or_init(|| value))
     }
 
     fn make(&self) -> Result<T, ObjectError> {
@@ -96,7 +107,7 @@ impl<T: Message + Send + Sync> SharedStatic<T> {
     }
 }
 
-impl<T: Message + Send + Sync> Deref for SharedStatic<T> {
+impl<T> Deref for SharedStatic<T> {
     type Target = T;
 
     /// As [`SharedStatic::get`].

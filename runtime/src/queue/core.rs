@@ -295,11 +295,13 @@ impl Core {
         item.ok_or_else(|| late(until, QueueError::Empty))
     }
 
-    /// Takes the oldest item as a job.
-    pub(crate) fn take_job(&self, stage: Stage, until: Until) -> Result<Ticket, QueueError> {
+    /// Takes the oldest item as a job. There is none any more when the queue is closed and nothing waits; with `all_done`, when nothing is in
+    /// work either, which may come back.
+    pub(crate) fn take_job(&self, stage: Stage, all_done: bool, until: Until) -> Result<Ticket, QueueError> {
         let ring = self.ring()?;
         let attempt = || {
-            let end = self.is_at_end(&ring);
+            // A guess, then exactly: puts of the dead are carried forward.
+            let end = self.is_at_end(&ring) && (!all_done || ring.undone() == 0 && ring.is_idle()?);
             match ring.take_job(stage)? {
                 Offer::Job(ticket) => Ok(Some(ticket)),
                 Offer::GivenUp { tries } => {
@@ -410,6 +412,10 @@ impl Core {
         full_fence();
         if ring.undone() == 0 {
             ring.shared.calm.idle.ring_all();
+            if ring.is_closed() {
+                // Those who waited for what may come back.
+                ring.shared.calm.items.ring_all();
+            }
         }
     }
 }

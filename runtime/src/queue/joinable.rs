@@ -26,18 +26,19 @@ use crate::object::{Handle, Role, message_by_handle};
 /// process that takes it cannot know how far the dead one came: what work does outside is done again. An item that kills
 /// everyone who works on it would go round for ever: [`Job::tries`] tells, and [`with_tries`](Self::with_tries) sets a limit.
 ///
-/// An item that comes back when the queue is closed and empty needs somebody to take it: who leaves at [`QueueError::Closed`] and
-/// relies on every item being done should see to it that somebody takes until `join` has returned.
+/// `take` says [`QueueError::Closed`] as soon as the queue is closed and no item waits, though others may still be in work, and may come
+/// back. Who must not miss those asks for the [`next_job`](Self::next_job): it waits until every item is done.
 ///
 /// ```
-/// use offspring::{JoinableQueue, spawn, task};
+/// use offspring::{Failure, JoinableQueue, spawn, task};
 ///
 /// #[task]
-/// fn work(jobs: JoinableQueue<u64>) {
-///     while let Ok(job) = jobs.take() {
+/// fn work(jobs: JoinableQueue<u64>) -> Result<(), Failure> {
+///     while let Some(job) = jobs.next_job()? {
 ///         assert!(*job < 10);
-///         job.done().unwrap();
+///         job.done()?;
 ///     }
+///     Ok(())
 /// }
 ///
 /// # fn main() -> offspring::Result<()> {
@@ -47,7 +48,7 @@ use crate::object::{Handle, Role, message_by_handle};
 /// jobs.join()?;
 /// jobs.close()?;
 /// for worker in workers {
-///     worker.join()?;
+///     worker.join()??;
 /// }
 /// # Ok(())
 /// # }
@@ -190,8 +191,56 @@ impl<T: Message> JoinableQueue<T> {
         self.job(Until::after(timeout))
     }
 
+    /// As [`take`](Self::take), but goes on until every item is done: `None` when the queue is closed, no item waits and none is in work,
+    /// anywhere. So a worker that asks in this way is there for the items of others who die.
+    ///
+    /// Be done with one job before you ask for the next: the caller's own jobs count, too, and it would wait for itself.
+    ///
+    /// ```
+    /// let jobs: offspring::JoinableQueue<u64> = offspring::JoinableQueue::unbounded()?;
+    /// jobs.put_all([1, 2])?;
+    /// jobs.close()?;
+    /// let mut sum = 0;
+    /// while let Some(job) = jobs.next_job()? {
+    ///     sum += job.value()?;
+    ///     job.done()?;
+    /// }
+    /// assert_eq!(sum, 3);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`QueueError::GivenUp`], see [`with_tries`](Self::with_tries): ask again.
+    pub fn next_job(&self) -> Result<Option<Job<T>>, QueueError> {
+        self.next(Until::Ever)
+    }
+
+    /// As [`next_job`](Self::next_job), waiting so long at most.
+    ///
+    /// # Errors
+    /// As there, and [`QueueError::Timeout`].
+    pub fn next_job_timeout(&self, timeout: Duration) -> Result<Option<Job<T>>, QueueError> {
+        self.next(Until::after(timeout))
+    }
+
+    /// As [`next_job`](Self::next_job), without waiting.
+    ///
+    /// # Errors
+    /// As there, and [`QueueError::Empty`] while there is none but may be one later.
+    pub fn try_next_job(&self) -> Result<Option<Job<T>>, QueueError> {
+        self.next(Until::Now)
+    }
+
+    fn next(&self, until: Until) -> Result<Option<Job<T>>, QueueError> {
+        match self.core().take_job(Stage::Handed, true, until) {
+            Ok(ticket) => Ok(Some(Job { queue: self.clone(), ticket: Some(ticket) })),
+            Err(QueueError::Closed) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn job(&self, until: Until) -> Result<Job<T>, QueueError> {
-        let ticket = self.core().take_job(Stage::Handed, until)?;
+        let ticket = self.core().take_job(Stage::Handed, false, until)?;
         Ok(Job { queue: self.clone(), ticket: Some(ticket) })
     }
 
@@ -231,7 +280,7 @@ impl<T: Message> JoinableQueue<T> {
     }
 
     fn value(&self, until: Until) -> Result<T, QueueError> {
-        let ticket = self.core().take_job(Stage::Gotten, until)?;
+        let ticket = self.core().take_job(Stage::Gotten, false, until)?;
         let root = self.core().root_of(&ticket)?;
         // SAFETY: a whole item, which an encoder of this build wrote, in a block that stays while it is in work by this process.
         Ok(unsafe { message::decode(root) }?)

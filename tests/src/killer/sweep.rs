@@ -10,6 +10,9 @@ use std::time::Duration;
 /// How long a survivor, or a process that must go on, may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long that one may take before it is taken to wait for the victim itself.
+const A_MOMENT: Duration = Duration::from_millis(700);
+
 /// An operation that waits for another process goes round and round; after so many instructions that one is let go on.
 const LONG_ENOUGH: usize = 2_000;
 
@@ -132,6 +135,7 @@ fn sweep_from(play: &Play<'_>, mode: Mode) -> Result<Sweep, String> {
     let mut seen: Vec<(Verdict, Vec<usize>, usize)> = Vec::new();
     let mut at = 0;
     let mut ended = false;
+    let mut let_go = LONG_ENOUGH;
     let mut state = play.memory.save();
     let mut changed = true;
     loop {
@@ -177,10 +181,19 @@ fn sweep_from(play: &Play<'_>, mode: Mode) -> Result<Sweep, String> {
             }
         }
         // Stepped so slowly, a wait with a time limit is over before it begins: who holds what the victim wants lets go.
-        if at > LONG_ENOUGH
-            && let Some(holder) = other.take()
+        if at > let_go
+            && let Some(holder) = &other
         {
-            holder.finish(play.memory, PATIENCE).map_err(|why| format!("the other process: {why}"))?;
+            let now = play.memory.save();
+            match holder.twin()?.finish(play.memory, A_MOMENT) {
+                Ok(()) => other = None,
+                Err(why) if let_go > 2 * LONG_ENOUGH => return Err(format!("the other process: {why}")),
+                // The victim may stand within a lock that the other one needs: a little later it does not.
+                Err(_) => {
+                    play.memory.restore(&now);
+                    let_go += LONG_ENOUGH / 20;
+                }
+            }
         }
         changed = !play.memory.same(&state);
         if changed {

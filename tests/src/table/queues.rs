@@ -454,6 +454,32 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        name: "joinable: done, closed, somebody asks for the next job",
+        covers: &["core::take_job", "jobs::is_idle"],
+        mutants: &[409],
+        scene: |stage| {
+            let [mine, theirs, it] = jobs(stage, 1);
+            let job = once(mine.take().unwrap());
+            it.close().unwrap();
+            // Done, or back and then done by the one who asked.
+            let finish = move || {
+                while let Some(job) = theirs.next_job().unwrap() {
+                    job.done().unwrap();
+                }
+            };
+            scene(move || job().done().unwrap())
+                .sleeper(finish, move || it.unfinished() == 0)
+                .counts(Counts::Nothing)
+                .view(move || {
+                    if let Some(job) = it.next_job_timeout(std::time::Duration::from_millis(300)).unwrap() {
+                        job.done().unwrap();
+                    }
+                    assert!(it.try_next_job().unwrap().is_none());
+                    String::new()
+                })
+        },
+    },
+    Row {
         name: "joinable: drop the last handle, with jobs",
         covers: &["core::destroy", "jobs::job_blocks", "jobs::parts"],
         mutants: &[],
