@@ -220,6 +220,8 @@ fn call(
             quote_spanned!(span=> #private::with_state::#count(&#path, #state #kinds))
         }
     };
+    let show = show(&parameters, &kinds, whole);
+    let call = quote!(#call.with_show(#show));
     match &signature.output {
         ReturnType::Type(_, ty) if returns_result => {
             let failure = failure(portable(ty.to_token_stream(), self_type.as_ref()), whole);
@@ -239,6 +241,24 @@ fn failure(ty: TokenStream, private: &TokenStream) -> TokenStream {
             unsafe { (&&&&#private::Probe::<#ty>::ask()).failure(output) }
         }
         failure
+    }}
+}
+
+/// The function that shows an input slot of a task with these parameters, of these kinds.
+fn show(parameters: &[TokenStream], kinds: &TokenStream, private: &TokenStream) -> TokenStream {
+    let count = Ident::new(&format!("n{}", parameters.len()), Span::call_site());
+    let names: Vec<Ident> =
+        (0..parameters.len()).map(|index| Ident::new(&format!("__shown_{index}"), Span::mixed_site())).collect();
+    quote! {{
+        fn show(#(#names: #parameters),*) -> ::core::option::Option<::std::string::String> {
+            #[allow(unused_imports)]
+            use #private::{AnyArgument as _, DebugArgument as _};
+            #[allow(unused_mut)]
+            let mut out = <#private::Arguments as ::core::default::Default>::default();
+            let all = true #(&& (&&#private::Shown(&#names)).show(&mut out))*;
+            if all { ::core::option::Option::Some(out.finish()) } else { ::core::option::Option::None }
+        }
+        #private::show::#count(&show #kinds)
     }}
 }
 

@@ -138,6 +138,7 @@ pub mod pipe;
 mod pool;
 pub mod process;
 pub mod queue;
+mod seeing;
 pub mod shared;
 mod status;
 pub mod sync;
@@ -170,6 +171,12 @@ pub use process::{
     Waitable, init, spawn, wait_any,
 };
 pub use queue::{Job, JoinableQueue, Queue, QueueError};
+#[cfg(feature = "progress")]
+pub use seeing::ProgressBar;
+pub use seeing::{
+    Incident, IncidentKind, Progress, Report, RunEnd, SlowItem, Spread, TaskReport, TaskRun, WorkerProgress,
+    WorkerReport,
+};
 pub use task::{
     Accept, ArchivedFailure, EmitError, Failure, StateFn, TaskContext, TaskError, TaskFn, TaskInfo, TaskOutput, tasks,
 };

@@ -9,8 +9,8 @@ pub use crate::message::{
 };
 pub use crate::shared::{Key, is_key};
 pub use crate::task::{
-    AnyError, DebugError, DisplayError, Fallibly, Feed, InArchive, NoError, Plainly, Probe, TaskEntry, TaskSource,
-    constructor, param, plain, state, with_state,
+    AnyArgument, AnyError, Arguments, DebugArgument, DebugError, DisplayError, Fallibly, Feed, InArchive, NoError,
+    Plainly, Probe, Shown, TaskEntry, TaskSource, constructor, param, plain, show, state, with_state,
 };
 
 /// Types that public signatures mention and nobody needs to name.

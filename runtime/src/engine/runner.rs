@@ -439,7 +439,7 @@ fn run_here(
             own_failures.set(own_failures.get() + usize::from(is_failure));
         }
     };
-    let mut attend = |item: usize| {
+    let mut attend = |item: usize, _: &crate::message::Encoder| {
         judge();
         let failures = own_failures.get() + failed.borrow().len();
         if here.asked.is_ended() || most.is_some_and(|most| failures >= most) {
@@ -468,6 +468,7 @@ fn run_here(
         fault: &mut fault,
         attention: &attention,
         attend: &mut attend,
+        mishap: &mut |_| (),
         skips: &[],
         caught: || (),
     };

@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,7 @@ use super::{Executor, Kept, Lost, Part, ProgramOptions};
 use crate::journal::{Admitted, Run};
 use crate::message::{self, EncodeError, Encoder, HeapSink, Pin, Sink, SinkSpan};
 use crate::pool::policy::Policy;
+use crate::seeing::progress::Meter;
 use crate::task::{
     Accept, CurrentTask, Emission, EmitError, Fused, Home, MOST_NOTES, Program, Role, RunCtx, Runner, Slots, StateFn,
     TaskContext, TaskEntry, TaskError, TaskFault, TaskFn, WorkerState, install_panic_hook, registry, shortened, within,
@@ -187,25 +188,39 @@ impl Inline {
         let entry = task_of::<F>(Role::Task);
         let mut journal = policy.journal.as_ref().map(|journal| Run::begin(journal, entry));
         let course = Course::new(self, policy, entry);
-        let mut items = items.into_iter().enumerate();
-        std::iter::from_fn(move || {
+        let items = items.into_iter();
+        let mut meter = Meter::begin(course.policy.progress.as_ref(), exact(&items));
+        let mut items = items.enumerate();
+        let mut next = move || {
             if course.ended.get() {
                 return None;
             }
             if let Some(Err(_)) = journal {
                 course.ended.set(true);
-                return journal.take().and_then(Result::err).map(Err);
+                return journal.take().and_then(Result::err).map(|error| (Err(error), true));
             }
             let Some((index, item)) = items.next() else {
                 let finished = journal.take().and_then(Result::ok).map_or(Ok(()), |journal| journal.finish());
-                return finished.err().map(Err);
+                return finished.err().map(|error| (Err(error), true));
             };
-            let Some(Ok(journal)) = &mut journal else { return Some(course.next::<F, M, _>(item, index)) };
-            Some(match journal.admit::<M, _>(&item, index) {
-                Admitted::Known(known) => journal.recall(known),
-                Admitted::Runs(running) => journal.settle(running, course.next::<F, M, _>(item, index)),
-                Admitted::Failed(error) => Err(error),
-            })
+            let failures = course.failures.get();
+            let over = |result, failed: bool| Some((result, failed || course.failures.get() > failures));
+            let Some(Ok(journal)) = &mut journal else { return over(course.next::<F, M, _>(item, index), false) };
+            match journal.admit::<M, _>(&item, index) {
+                Admitted::Known(known) => over(journal.recall(known), false),
+                Admitted::Runs(running) => over(journal.settle(running, course.next::<F, M, _>(item, index)), false),
+                Admitted::Failed(error) => over(Err(error), true),
+            }
+        };
+        std::iter::from_fn(move || {
+            let Some((result, failed)) = next() else {
+                meter = None;
+                return None;
+            };
+            if let Some(meter) = meter.as_ref().filter(|_| !is_given_up(&result)) {
+                meter.done(1, failed.into());
+            }
+            Some(result)
         })
     }
 
@@ -318,7 +333,8 @@ impl Course<'_> {
             state: &mut state,
             fault: &mut fault,
             attention: &attention,
-            attend: &mut |_| true,
+            attend: &mut |_, _| true,
+            mishap: &mut |_| (),
             skips: &[],
             caught: || (),
         };
@@ -363,16 +379,19 @@ struct Chunk {
 }
 
 impl Inline {
-    /// Runs a program over a chunk; `None` if its token was cancelled meanwhile.
-    fn run_chunk<P: Program>(&self, policy: &Policy, chunk: Chunk) -> Option<Kept<P::Output>> {
+    /// Runs a program over a chunk, and tells how many items ended their way in it; `None` if its token was cancelled meanwhile.
+    fn run_chunk<P: Program>(&self, policy: &Policy, chunk: Chunk) -> Option<(Kept<P::Output>, usize)> {
         let Chunk { inputs, mut encoder, items, first } = chunk;
         let output = Slots::new(P::ENTRY.output(), 1);
         install_panic_hook(|_| ());
         let mut state = self.borrow_state();
         let (token, said) = (policy.token.clone(), RefCell::default());
         let current = Rc::new(Current { entry: P::ENTRY, item: None.into(), deadline: None.into(), token, said });
-        let mut stopped = false;
-        let mut attend = |item: usize| {
+        let (mut stopped, mut failed) = (false, HashSet::new());
+        let mut mishap = |item: usize| {
+            failed.insert(item);
+        };
+        let mut attend = |item: usize, _: &Encoder| {
             current.item.set(Some(first + item));
             current.deadline.set(policy.timeout.and_then(|limit| Instant::now().checked_add(limit)));
             stopped |= is_cancelled(policy);
@@ -390,6 +409,7 @@ impl Inline {
             fault: &mut |_, _| (),
             attention: &AtomicU32::new(1),
             attend: &mut attend,
+            mishap: &mut mishap,
             skips: &[],
             caught: || (),
         };
@@ -400,7 +420,7 @@ impl Inline {
         }
         let slot = output.as_ptr();
         // SAFETY: the program was not stopped, so it left its output in the slot. All that it may refer to is kept.
-        (!stopped).then(|| unsafe { Kept::new(slot, Rc::new((output, inputs, encoder))) })
+        (!stopped).then(|| (unsafe { Kept::new(slot, Rc::new((output, inputs, encoder))) }, failed.len()))
     }
 
     /// Runs a program over items, chunk by chunk as parts are asked for.
@@ -416,6 +436,7 @@ impl Inline {
         I::Item: Accept<Fused<P>>,
     {
         let policy = options.run.over(policy);
+        let mut meter = Meter::begin(policy.progress.as_ref(), exact(&items));
         let by_one = options.lazy || policy.on_error.most().is_some();
         let size = match policy.timeout {
             // What comes too late is to cost that item alone.
@@ -451,14 +472,20 @@ impl Inline {
                 next += 1;
             }
             if written == 0 {
+                match (&meter, lost.len()) {
+                    (_, 0) => meter = None,
+                    (Some(meter), lost) => meter.done(lost as u64, lost as u64),
+                    (None, _) => {}
+                }
                 return (!lost.is_empty()).then_some(Ok(Part { first, items: next - first, outcome: None, lost }));
             }
             let begun = Instant::now();
-            let mut outcome = self.run_chunk::<P>(&policy, Chunk { inputs, encoder, items: written, first });
-            if outcome.is_none() {
+            let Some((kept, failed)) = self.run_chunk::<P>(&policy, Chunk { inputs, encoder, items: written, first })
+            else {
                 ended = true;
                 return Some(Err(TaskError::Cancelled { context: context(None) }));
-            }
+            };
+            let mut outcome = Some(kept);
             if self.apart {
                 outcome = outcome.and_then(|kept| kept.copy());
             }
@@ -469,9 +496,23 @@ impl Inline {
                 lost.push(Lost { item: first, stage: 0, error });
                 outcome = None;
             }
+            if let Some(meter) = &meter {
+                meter.done((next - first) as u64, (failed + lost.len()) as u64);
+            }
             Some(Ok(Part { first, items: next - first, outcome, lost }))
         })
     }
+}
+
+/// How many items there are, where that is known.
+fn exact<T>(items: &impl Iterator<Item = T>) -> Option<u64> {
+    let (least, most) = items.size_hint();
+    most.filter(|most| *most == least).map(|most| most as u64)
+}
+
+/// Was the item not run, as its batch has ended?
+fn is_given_up<R>(result: &Result<R, TaskError>) -> bool {
+    result.as_ref().is_err_and(|error| error.is_cancelled() || error.is_stopped())
 }
 
 fn is_cancelled(policy: &Policy) -> bool {

@@ -186,6 +186,8 @@ impl<'f, 'e, E: Executor, V: 'static, T: Terminal<V>> Tree<'f, 'e, E, V, T> {
             // Those are for items. What fails in merging is counted here.
             policy.timeout = None;
             policy.on_error = OnError::Continue;
+            // Told of are items, not what is made of them.
+            policy.progress = None;
         });
         let options = ProgramOptions { run, ..ProgramOptions::default() };
         Tree { engine, names, options, levels: Vec::new(), values: std::marker::PhantomData }

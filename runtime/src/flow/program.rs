@@ -161,6 +161,7 @@ unsafe fn run_chunk<V, T: Terminal<V>>(
 ) {
     let RunCtx { lo, hi, progress, attention, skips, caught, .. } = *run;
     let attend = &mut *run.attend;
+    let encoder = &mut *run.encoder;
     let mut cx = Cx { progress, word: 0, state: &mut *run.state, mishaps: Vec::new() };
     let mut acc = T::begin();
     // Items that are not run again when the chunk begins anew; their mishaps stay.
@@ -172,7 +173,7 @@ unsafe fn run_chunk<V, T: Terminal<V>>(
                 if attention.load(Relaxed) != 0 {
                     // Whoever sees what this leads to sees why.
                     fence(Acquire);
-                    if !attend(item) {
+                    if !attend(item, encoder) {
                         return Pass::Stopped;
                     }
                 }
@@ -217,9 +218,9 @@ unsafe fn run_chunk<V, T: Terminal<V>>(
         }
     }
     let mishaps = std::mem::take(&mut cx.mishaps);
+    mishaps.iter().for_each(|mishap| (run.mishap)(mishap.item as usize));
     // Still the last item's: whoever dies here has someone to blame, so that it ends.
     progress.store((hi as u64 - 1) << 1 | 1 | u64::from(stages + 1) << STAGE_SHIFT, Release);
-    let encoder = &mut *run.encoder;
     let written = catch(|| {
         let outcome: Outcome<T::Partial> = Ok((T::finish(acc), mishaps));
         // SAFETY: the caller vouches for the slot, and for its type.

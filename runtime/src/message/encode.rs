@@ -93,6 +93,16 @@ pub struct Encoder {
     scratch: Scratch,
     /// Address of a shared value to its position; `None` while it is being written.
     shared: HashMap<usize, Option<usize>>,
+    /// Where the data of the item began for which the newest span was got.
+    span_start: *mut u8,
+}
+
+/// How far an [`Encoder`] is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Written {
+    span_start: usize,
+    cur: usize,
+    room: usize,
 }
 
 impl fmt::Debug for Encoder {
@@ -115,7 +125,25 @@ impl Encoder {
             sink,
             scratch: Scratch::new(),
             shared: HashMap::new(),
+            span_start: nowhere,
         }
+    }
+
+    /// How far it is.
+    pub(crate) fn written(&self) -> Written {
+        let room = self.end as usize - self.cur as usize;
+        Written { span_start: self.span_start as usize, cur: self.cur as usize, room }
+    }
+
+    /// How many bytes the one message has that was written since, its slot not counted.
+    pub(crate) fn written_since(&self, before: Written) -> u64 {
+        let cur = self.cur as usize;
+        if self.span_start as usize != before.span_start {
+            return cur.saturating_sub(self.span_start as usize) as u64;
+        }
+        // A message without data may have moved the end of a full span to its slot.
+        let data = cur.wrapping_sub(before.cur);
+        if data > before.room { 0 } else { data as u64 }
     }
 
     /// Writes `value`: its root at `slot`, the rest into the sink's memory.
@@ -255,6 +283,7 @@ impl Encoder {
             std::ptr::copy_nonoverlapping(self.start, start, written);
             self.delta = self.delta.wrapping_add(self.start as usize).wrapping_sub(start as usize);
             self.start = start;
+            self.span_start = start;
             self.cur = start.add(written);
             self.end = span.ptr.as_ptr().add(span.len);
         }

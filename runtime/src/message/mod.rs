@@ -34,6 +34,7 @@ pub use check::{Checker, Range};
 pub use decode::Decoder;
 #[cfg(feature = "engine")]
 pub(crate) use encode::Aligned;
+pub(crate) use encode::Written;
 pub use encode::{Encoder, HeapSink, Sink, SinkSpan};
 pub use error::{DecodeError, EncodeError};
 #[cfg(any(feature = "engine", feature = "journal"))]

@@ -11,11 +11,19 @@ use super::interrupt;
 use super::job::Job;
 use super::layout::ControlView;
 use super::phase::Phase;
+use crate::sys::clock::monotonic_nanos;
 
 impl Core {
     /// Lets workers have a job, wakes them, and starts more where that helps.
     pub(super) fn publish(self: &Arc<Self>, job: &Arc<Job>) {
         self.time(job);
+        if job.errand().policy.account {
+            self.ledger.begin(monotonic_nanos());
+            job.note_published();
+        }
+        if let Some(gauge) = job.errand().gauge.get() {
+            gauge.add(job);
+        }
         let control = self.estate.control();
         {
             let mut inner = self.lock();
@@ -62,6 +70,7 @@ impl Core {
         self.estimates.learn(job);
         job.tell_progress();
         self.untime(job);
+        self.see_end(job);
         let control = self.estate.control();
         {
             let mut inner = self.lock();
@@ -76,6 +85,16 @@ impl Core {
             inner.refill(&control);
         }
         self.throw_away(2);
+    }
+
+    /// Takes in what was measured and counted of a job that is over, where somebody wants to know.
+    fn see_end(&self, job: &Arc<Job>) {
+        if job.errand().policy.account {
+            self.account(job);
+        }
+        if let Some(gauge) = job.errand().gauge.get() {
+            gauge.close(job);
+        }
     }
 
     /// Frees what is done of the oldest few jobs that nobody waits for.
@@ -97,6 +116,7 @@ impl Core {
         }
         for job in done {
             self.untime(&job);
+            self.see_end(&job);
             self.estate.retire(job);
         }
     }

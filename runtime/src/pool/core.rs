@@ -19,7 +19,9 @@ use super::timeout::Clock;
 use super::waiting::Waiting;
 use super::watch::Watched;
 use crate::arena::{Arena, ArenaError, Block, BlockId};
+use crate::seeing::ledger::Ledger;
 use crate::sync::permits::{self, Permits};
+use crate::sys::clock::monotonic_nanos;
 use crate::sys::signal::{self, Mask};
 use crate::task::{TaskContext, TaskError};
 
@@ -31,6 +33,7 @@ pub(super) struct Core {
     pub(super) estimates: Estimates,
     pub(super) watched: Watched,
     pub(super) clock: Clock,
+    pub(super) ledger: Ledger,
     pub(super) inner: Mutex<Inner>,
     /// Signalled when a worker has ended.
     pub(super) ended: Condvar,
@@ -96,6 +99,7 @@ impl Core {
             estimates: Estimates::default(),
             watched: Watched::default(),
             clock: Clock::default(),
+            ledger: Ledger::default(),
             inner: Mutex::new(Inner {
                 phase: Phase::Open,
                 crew: Crew::new(),
@@ -113,6 +117,9 @@ impl Core {
             mask: signal::mask(),
             limit: AtomicUsize::new(workers),
         });
+        if core.options.policy.account {
+            core.ledger.begin(monotonic_nanos());
+        }
         interrupt::enter(&core);
         Ok(core)
     }

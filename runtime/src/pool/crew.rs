@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::*;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::account::Attempt;
 use super::core::{Core, Inner};
 use super::errand::Ending;
 use super::estate::Estate;
@@ -24,6 +25,9 @@ use crate::{ErrorKind, Signal};
 const MAX_FALSE_STARTS: u32 = 3;
 /// The same where it was SIGKILL that ended them: it comes from outside, and the next one may be spared.
 const MAX_KILLED_STARTS: u32 = 100;
+
+/// What a worker was running when it died.
+pub(super) type Fate = (Arc<Job>, Attempt);
 
 /// Who works.
 #[derive(Debug)]
@@ -113,6 +117,7 @@ impl Core {
             inner.crew.starting -= 1;
             match started {
                 Ok(worker) => {
+                    self.note_start(worker.pid(), worker.name());
                     if inner.phase.is_hopeless() {
                         kill(&worker);
                     }
@@ -302,6 +307,8 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
     _ = estate.anchor_seats();
     estate.sweep();
     let Some(core) = core else { return };
+    let fate = settled.as_mut().and_then(|(job, settled)| Some((job.clone(), settled.attempt.take()?)));
+    core.note_end(death, fate.as_ref());
     if let Some((job, settled)) = settled {
         core.see_to(&job, settled);
     }

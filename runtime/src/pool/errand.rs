@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use super::admission::Demand;
 use super::cancel;
+use super::gauge::Gauge;
 use super::job::{Bell, Job};
-use super::layout::{JobTerms, NO_INDEX, attention};
+use super::layout::{ItemRecord, JobTerms, NO_INDEX, attention, recording};
 use super::phase::Phase;
 use super::policy::Policy;
 use crate::arena::{Arena, ArenaError};
 use crate::message::EncodeError;
-use crate::task::{TaskContext, TaskEntry, TaskError, TaskId};
+use crate::task::{Grain, TaskContext, TaskEntry, TaskError, TaskId};
 
 /// Why what is not done of an errand never will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,10 @@ pub(super) struct Errand {
     pub(super) number: u64,
     /// Where the level of its token lies, once that is listened to.
     heard_at: OnceLock<u64>,
+    /// Where it is counted how far it is, if somebody wants to know.
+    pub(super) gauge: OnceLock<Arc<Gauge>>,
+    /// Runs that were lost with their worker and are tried again.
+    pub(super) retried: AtomicU64,
     is_over: AtomicBool,
     /// Workers that died in a row, with no item finished in between.
     deaths: AtomicU32,
@@ -86,7 +91,24 @@ impl Errand {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let (name, is_over, deaths, course) = (entry.name().into(), false.into(), 0.into(), Mutex::default());
         let (number, heard_at, demand) = (MADE.fetch_add(1, Relaxed), OnceLock::new(), OnceLock::new());
-        Errand { arena, task, entry, name, policy, lazy, bell, demand, number, heard_at, is_over, deaths, course }
+        let (gauge, retried) = (OnceLock::new(), AtomicU64::new(0));
+        Errand {
+            arena,
+            task,
+            entry,
+            name,
+            policy,
+            lazy,
+            bell,
+            demand,
+            number,
+            heard_at,
+            gauge,
+            retried,
+            is_over,
+            deaths,
+            course,
+        }
     }
 
     fn course(&self) -> MutexGuard<'_, Course> {
@@ -114,9 +136,10 @@ impl Errand {
         self.course().jobs.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Bytes of the two slots of an item.
+    /// Bytes of the two slots of an item, and of its record.
     pub(super) fn stride(&self) -> usize {
-        self.entry.input().size + self.entry.output().size
+        let record = if self.recording() == recording::NOTHING { 0 } else { size_of::<ItemRecord>() };
+        self.entry.input().size + self.entry.output().size + record
     }
 
     /// What an error about item `item` of the batch says of where it belongs.
@@ -138,8 +161,31 @@ impl Errand {
             limit,
             token: token.as_ref().map_or(0, |token| token.pos()),
             most_failures: most.unwrap_or(0) as u64,
-            attention: timed | judged,
+            recording: self.recording(),
+            attention: timed | judged | if self.is_attended() { attention::RECORDED } else { 0 },
         }
+    }
+
+    /// What workers write down of each item.
+    pub(super) fn recording(&self) -> u32 {
+        match &self.policy {
+            Policy { account: true, .. } => recording::ALL,
+            Policy { progress: Some(_), .. } if self.entry.can_fail() || self.is_program() => recording::OUTCOMES,
+            _ => recording::NOTHING,
+        }
+    }
+
+    /// Do workers look at a job of it before each item, for the sake of its records? A program tells of outcomes by itself.
+    fn is_attended(&self) -> bool {
+        match self.recording() {
+            recording::ALL => true,
+            recording::OUTCOMES => !self.is_program(),
+            _ => false,
+        }
+    }
+
+    fn is_program(&self) -> bool {
+        matches!(self.entry.grain(), Grain::Chunk { .. })
     }
 
     /// The error for shared memory that was not to be had.

@@ -12,11 +12,14 @@ use super::bell;
 use super::core::Core;
 use super::errand::{Ending, Errand};
 use super::estimate::{CHUNK_NANOS, Outlook};
+use super::gauge;
 use super::interrupt;
 use super::phase::Phase;
 use super::window::{self, Payload, Reader, Window};
 use crate::journal::{self, Admitted, Known, Running};
 use crate::message::Message;
+use crate::seeing::progress::Meter;
+use crate::sys::clock;
 use crate::task::{Accept, Grain, TaskError, TaskFn};
 
 /// Windows beyond which a batch waits for its oldest, so that one slow item cannot make the results pile up.
@@ -181,6 +184,10 @@ pub(super) struct Feed<F, M, I: Iterator, R> {
     upstream: Option<Arc<dyn Upstream>>,
     next: usize,
     made: usize,
+    /// Tells how far it is, if somebody wants to know.
+    meter: Option<Meter>,
+    /// When it began, in nanoseconds of the monotonic clock, where that is measured; else 0.
+    began: u64,
     /// Nothing more is pulled from the input.
     closed: bool,
     /// The input itself has no more.
@@ -212,6 +219,8 @@ where
             None => None,
         };
         core.begin_batch(|| errand.context(None))?;
+        let (meter, account) = (gauge::watch(core, &errand), errand.policy.account);
+        let began = if account { clock::monotonic_nanos() } else { 0 };
         // From here on dropping it ends the batch.
         let feed = Feed {
             core: core.clone(),
@@ -224,16 +233,37 @@ where
             upstream,
             next: 0,
             made: 0,
+            meter,
+            began,
             closed: false,
             exhausted: false,
             types: PhantomData,
         };
+        feed.tell_total();
         core.attend(&feed.errand)?;
         Ok(feed)
     }
 
+    /// How many items there are, where that is known.
+    fn tell_total(&self) {
+        let Some(meter) = &self.meter else { return };
+        let held = usize::from(self.held.is_some());
+        let total = match self.items.size_hint() {
+            _ if self.closed => Some(self.next),
+            (least, Some(most)) if least == most => self.next.checked_add(least).map(|total| total + held),
+            _ => None,
+        };
+        meter.set_total(total.map(|total| total as u64));
+    }
+
     /// Publishes windows until the workers have enough to do.
     pub(super) fn fill(&mut self) -> Result<(), TaskError> {
+        let filled = self.fill_up();
+        self.tell_total();
+        filled
+    }
+
+    fn fill_up(&mut self) -> Result<(), TaskError> {
         if !self.closed && self.core.is_hopeless() {
             self.closed = true;
             return Err(self.core.hopeless_error(self.errand.context(Some(self.next))));
@@ -332,6 +362,9 @@ where
     /// Puts what no worker gets in its place among the windows.
     fn push_refused(&mut self, step: Option<Step<F::Output>>) {
         let Some(step) = step else { return };
+        if let Some(gauge) = self.errand.gauge.get() {
+            gauge.count(matches!(step, Step::Failed(_)));
+        }
         if let Step::Failed(_) = step {
             self.errand.note_failures(1);
             self.core.look_at_failures(&self.errand);
@@ -447,6 +480,11 @@ impl<F, M, I: Iterator, R> Drop for Feed<F, M, I, R> {
                 self.core.ring_runners(flight.window.job());
                 self.core.detach(flight.window.job());
             }
+        }
+        // Told to the end, while all that is counted is still there.
+        self.meter = None;
+        if self.began != 0 {
+            self.core.note_batch(&self.errand, self.began, self.next);
         }
         self.core.end_batch();
     }

@@ -149,7 +149,8 @@ fn run_task(
         state,
         fault: &mut |_, why| fault = Some(why),
         attention: &AtomicU32::new(0),
-        attend: &mut |_| true,
+        attend: &mut |_, _| true,
+        mishap: &mut |_| (),
         skips: &[],
         caught: || (),
     };

@@ -1,18 +1,21 @@
 //! A job as its pool sees it: the shared block, and what only the pool's process knows of it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::account::Attempt;
 use super::admission::Demand;
 use super::bell;
 use super::claim::{self, Chunk};
 use super::errand::{Ending, Errand};
 use super::layout::{self, JobShape, JobView, Seat, Told, attention, want};
-use super::run;
+use super::{run, window};
 use crate::arena::{self, Arena, Block, BlockId, Owner};
 use crate::process::Death;
+use crate::seeing::RunEnd;
+use crate::sys::clock;
 use crate::task::{Grain, TaskContext, TaskError, TaskFault, TaskId};
 
 /// A doorbell that all jobs of a batch share, so that a caller can wait for any of them; and their count of failures.
@@ -55,6 +58,10 @@ pub(super) struct Job {
     cancelled: AtomicBool,
     /// Its place among those that go by lanes; see `waiting.rs`.
     rank: OnceLock<u64>,
+    /// When it was published, in nanoseconds of the monotonic clock; 0 where nobody measures.
+    published: AtomicU64,
+    /// What was measured of it was entered.
+    gathered: AtomicBool,
     losses: Mutex<Losses>,
 }
 
@@ -99,6 +106,8 @@ pub(super) struct Settled {
     pub(super) due: Option<Instant>,
     /// The whole errand is to be given up.
     pub(super) ending: Option<Ending>,
+    /// What it was running.
+    pub(super) attempt: Option<Attempt>,
 }
 
 /// Doublings of the delay between tries.
@@ -117,6 +126,8 @@ impl Job {
             crashed: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
             rank: OnceLock::new(),
+            published: AtomicU64::new(0),
+            gathered: AtomicBool::new(false),
             losses: Mutex::default(),
         })
     }
@@ -363,7 +374,9 @@ impl Job {
             let (mut next, mut tries) = (remains.next, 0);
             if let Some(running) = remains.running {
                 let item = view.range(remains.chunk).start + running;
-                if self.lose(item, death) {
+                let again = self.lose(item, death);
+                settled.attempt = self.attempt(item, again);
+                if again {
                     (next, tries) = (running, self.losses().tries.get(&item).copied().unwrap_or(0));
                 } else {
                     self.losses().stages.insert(item, remains.stage);
@@ -374,6 +387,9 @@ impl Job {
                     // Now: the pool's process ends the rest of the batch, but this chunk must not kill another one before.
                     self.cancel(ending.clone(), false);
                 }
+            }
+            if let (None, Some(last)) = (remains.running, next.checked_sub(1)) {
+                self.close_record(view.range(remains.chunk).start + last);
             }
             let by_chunk = matches!(self.shape.grain, Grain::Chunk { .. });
             if by_chunk {
@@ -457,7 +473,10 @@ impl Job {
         let error = match (&losses.why, overrun) {
             (_, Some(limit)) => TaskError::TimedOut { context, limit, worker: death.pid, tries },
             (Some(why), None) if losses.by_force => why.error(context),
-            _ if tries <= self.errand.policy.retries && !cancelled => return true,
+            _ if tries <= self.errand.policy.retries && !cancelled => {
+                self.errand.retried.fetch_add(1, Relaxed);
+                return true;
+            }
             _ => death.as_error(context, tries),
         };
         if !error.is_cancelled() {
@@ -465,6 +484,76 @@ impl Job {
         }
         losses.lost.insert(item, error);
         false
+    }
+
+    /// What is known of the run that ended with its worker, if it is not over all the same.
+    fn attempt(&self, item: usize, again: bool) -> Option<Attempt> {
+        let losses = self.losses();
+        let tries = losses.tries.get(&item).copied().unwrap_or(1);
+        let end = match losses.lost.get(&item) {
+            None if again => RunEnd::Died,
+            Some(error) if error.is_timed_out() => RunEnd::TimedOut,
+            Some(error) if error.is_cancelled() || error.is_pool_closed() => RunEnd::Cancelled,
+            Some(_) => RunEnd::Died,
+            None => {
+                drop(losses);
+                self.close_record(item);
+                return None;
+            }
+        };
+        let began = self.view().records.get(item).map_or(0, |record| record.read().began);
+        let waited = began.saturating_sub(self.published());
+        Some(Attempt { item: self.context(item).item, began, waited, tries, end, again })
+    }
+
+    /// Says when an item was over whose worker died before it could.
+    fn close_record(&self, item: usize) {
+        if let Some(record) = self.view().records.get(item) {
+            record.close(clock::monotonic_nanos());
+        }
+    }
+
+    /// Notes that it is published now.
+    pub(super) fn note_published(&self) {
+        self.published.store(clock::monotonic_nanos(), Relaxed);
+    }
+
+    /// When it was published, where that was noted.
+    pub(super) fn published(&self) -> u64 {
+        self.published.load(Relaxed)
+    }
+
+    /// Was what was measured of it entered?
+    pub(super) fn is_gathered(&self) -> bool {
+        self.gathered.load(Acquire)
+    }
+
+    /// It is entered now. `false`: it was before.
+    pub(super) fn mark_gathered(&self) -> bool {
+        !self.gathered.swap(true, AcqRel)
+    }
+
+    /// How often items were begun by workers that died.
+    pub(super) fn tries(&self) -> HashMap<usize, u32> {
+        self.losses().tries.clone()
+    }
+
+    /// How many items are over without a value.
+    pub(super) fn count_lost(&self) -> usize {
+        if self.view().header.faults.load(Acquire) == 0 {
+            return self.losses().lost.len();
+        }
+        let mut items: HashSet<usize> =
+            layout::faults(self.arena(), &self.view()).iter().map(|fault| fault.item).collect();
+        items.extend(self.losses().lost.keys());
+        items.len()
+    }
+
+    /// The input of an item in short.
+    pub(super) fn show_input(&self, item: usize) -> Option<String> {
+        // A worker that died may have written anywhere; and objects that an input refers to may be gone.
+        let is_sound = !self.is_suspect() && self.view().header.lent.load(Relaxed) == 0;
+        is_sound.then(|| window::show_input(self.errand.entry, &self.view(), item)).flatten()
     }
 
     /// The items that have no value, with the reasons. Complete for chunks that are done.

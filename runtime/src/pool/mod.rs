@@ -4,9 +4,10 @@
 //! (who runs which chunk), `ring` and `bell` (how jobs and results are announced), `job` and `window` (a job with its
 //! private and its typed side), `core`, `books`, `estate` and `crew` (the pool's own process), `run` and `worker` (the worker's), `feed`,
 //! `runner`, `imap`, `handle` and
-//! `several` (what callers hold), `watch` (what happens when nobody waits), `policy` and `errand` (how work is to be run, and how it goes),
+//! `several` (what callers hold), `record`, `account` and `gauge` (what is measured and counted, and for whom), `watch` (what happens when nobody waits), `policy` and `errand` (how work is to be run, and how it goes),
 //! `cancel` and `timeout` (how it is ended), `calls` and `batch` (the public face of it).
 
+mod account;
 mod admission;
 mod ahead;
 mod batch;
@@ -30,6 +31,7 @@ pub(crate) mod estimate;
 mod feed;
 #[cfg(feature = "engine")]
 pub(crate) mod foreign;
+mod gauge;
 mod handle;
 mod hook;
 mod imap;
@@ -42,6 +44,7 @@ mod phase;
 #[cfg(feature = "testing")]
 pub(crate) mod phases;
 pub(crate) mod policy;
+mod record;
 mod recycle;
 mod resize;
 mod ring;
@@ -87,6 +90,7 @@ pub use view::Views;
 use crate::View;
 use crate::executor::ProgramOptions;
 use crate::flow::{Flow, Item, Start};
+use crate::seeing::Report;
 use crate::task::{Accept, Fused, Program, TaskError, TaskFn};
 use calls::calls;
 use chunks::Chunks;
@@ -222,6 +226,15 @@ impl Pool {
     /// The workers that are alive, and what they do.
     pub fn workers(&self) -> Vec<WorkerInfo> {
         stats::workers(&self.core)
+    }
+
+    /// What was measured of the items that ran with [`account`](PoolBuilder::account): where the time went, task by task, worker by worker. Empty
+    /// where nothing was asked for.
+    ///
+    /// It is gathered when a part of a batch is over, and covers what is done at the moment of the call, running batches included. Takes
+    /// time in proportion to what was measured, some milliseconds at most.
+    pub fn report(&self) -> Report {
+        self.core.report()
     }
 
     /// What the pool has done so far.

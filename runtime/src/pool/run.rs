@@ -9,6 +9,7 @@ use super::admission::IN_LANE;
 use super::claim::{self, Claim, Progress};
 use super::current::Now;
 use super::layout::{self, ControlView, Fault, JobView, Seat, attention, orders};
+use super::record::Recorder;
 use super::recycle::{Rules, Verdict};
 use super::{bell, mutants};
 use crate::arena::{Arena, BlockId, Owner, mutant};
@@ -112,6 +113,7 @@ impl Worker<'_> {
         let (arena, seat) = (self.arena, self.seat);
         // The first item of the current chunk.
         let first = Cell::new(0);
+        let recorder = Recorder::of(job, self.at);
         // The item whose result is to be judged before the next one begins.
         let unjudged = Cell::new(None);
         let mut fault = |item: usize, fault: TaskFault| {
@@ -128,21 +130,29 @@ impl Worker<'_> {
                 std::process::abort();
             }
             unjudged.set(None);
+            if let Some(recorder) = &recorder {
+                recorder.fault();
+            }
             if job.header.most_failures != 0 {
                 count_failure(arena, control, job);
             }
         };
-        let judge = || {
-            if let Some(item) = unjudged.take()
+        let judge = |encoder: &Encoder| {
+            let failed = match unjudged.take() {
                 // SAFETY: the item was run by this task and reported no fault, so its slot holds a result.
-                && unsafe { entry.failure(job.output(first.get() + item)) }.is_some()
-            {
+                Some(item) => unsafe { entry.failure(job.output(first.get() + item)) }.is_some(),
+                None => false,
+            };
+            if let Some(recorder) = &recorder {
+                recorder.end(failed, encoder);
+            }
+            if failed && job.header.most_failures != 0 {
                 count_failure(arena, control, job);
             }
         };
-        let mut attend = |item: usize| {
+        let mut attend = |item: usize, encoder: &Encoder| {
             use std::sync::atomic::Ordering::{Acquire, Release};
-            judge();
+            judge(encoder);
             let attention = job.header.attention.load(Acquire);
             if attention & attention::STOP != 0 {
                 return false;
@@ -157,10 +167,20 @@ impl Worker<'_> {
                     job.header.attention.fetch_or(attention::STOP, Release);
                     return false;
                 }
+            }
+            if attention & (attention::JUDGED | attention::RECORDED) != 0 {
                 // What a program gives lies in one slot a chunk, and tells of failures itself.
                 unjudged.set(Some(item).filter(|_| entry.grain() == Grain::Item));
             }
+            if let Some(recorder) = &recorder {
+                recorder.begin(first.get() + item, encoder);
+            }
             true
+        };
+        let mut mishap = |item: usize| {
+            if let Some(recorder) = &recorder {
+                recorder.mishap(first.get() + item);
+            }
         };
         loop {
             let begun = measure.then(|| (Instant::now(), by_chunk.then(ThreadTime::now)));
@@ -168,9 +188,13 @@ impl Worker<'_> {
                 claim::commit(job, claimed, job.range(claimed.chunk).len());
             }
             first.set(job.range(claimed.chunk).start);
-            let mut hooks = Hooks { encoder: &mut encoder, fault: &mut fault, attend: &mut attend };
+            let (fault, attend, mishap) = (&mut fault, &mut attend, &mut mishap);
+            let mut hooks = Hooks { encoder: &mut encoder, fault, attend, mishap };
             let end = self.run_chunk(job, entry, claimed, &mut hooks);
-            judge();
+            judge(&encoder);
+            if let Some(recorder) = &recorder {
+                recorder.pause();
+            }
             let items = end.saturating_sub(claimed.start);
             if let Some((begun, then)) = begun {
                 let took = begun.elapsed().as_nanos() as u64;
@@ -261,6 +285,7 @@ impl Worker<'_> {
             fault: hooks.fault,
             attention: &job.header.attention,
             attend: hooks.attend,
+            mishap: hooks.mishap,
             skips: &skips,
             caught: forget_panic,
         };
@@ -277,7 +302,8 @@ impl Worker<'_> {
 struct Hooks<'a> {
     encoder: &'a mut Encoder,
     fault: &'a mut dyn FnMut(usize, TaskFault),
-    attend: &'a mut dyn FnMut(usize) -> bool,
+    attend: &'a mut dyn FnMut(usize, &Encoder) -> bool,
+    mishap: &'a mut dyn FnMut(usize),
 }
 
 /// Have so many items of the batch failed that it ends?

@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use super::errand::Errand;
 use super::estimate::{Outlook, WINDOW_BYTES};
 use super::job::Job;
-use super::layout::{self, JobShape, JobView};
+use super::layout::{self, JobShape, JobView, recording};
 use crate::ErrorKind;
-use crate::message::{self, DecodeError, Decoder, Encoder, Message};
+use crate::message::{self, DecodeError, Decoder, Encoder, Message, Written};
 use crate::object::Spill;
-use crate::task::{Accept, TaskError, TaskFn};
+use crate::task::{Accept, TaskEntry, TaskError, TaskFn};
 
 /// A lazy window is published unfilled when the caller's iterator takes longer than this.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -63,6 +63,14 @@ impl Drop for Count<'_> {
     }
 }
 
+/// What is looked to after each item, where something is.
+struct Besides {
+    /// When a lazy window was begun.
+    begun: Option<Instant>,
+    /// How far the encoder was before the item, whose bytes are counted.
+    written: Written,
+}
+
 /// Encodes the next items into a new job that is not yet published. `first` is the first item's index in the batch.
 pub(super) fn build<F, M, I>(
     errand: &Arc<Errand>,
@@ -77,17 +85,22 @@ where
 {
     let capacity = outlook.window();
     let task = (errand.task, errand.entry);
-    let mut shape = JobShape::new(task, capacity, outlook.chunk(capacity), outlook.chunk.is_none());
+    let recorded = errand.recording() != recording::NOTHING;
+    let mut shape =
+        JobShape::new(task, capacity, outlook.chunk(capacity), outlook.chunk.is_none()).with_records(recorded);
     let arena = errand.arena;
     let mut block =
         layout::new_job(arena, &shape, &errand.terms(first)).map_err(|error| errand.no_memory(first, &error))?;
     let spilled = Rc::new(Cell::new(0));
     let lent = Rc::new(Cell::new(false));
     let mut encoder = Encoder::new(Box::new(Spill::lending(arena, block.id(), spilled.clone(), lent.clone())));
+    // One question an item for all that is rarely wanted.
     let begun = outlook.lazy.then(Instant::now);
+    let mut besides = (outlook.lazy || recorded).then(|| Besides { begun, written: encoder.written() });
     let (encoded, mut failed, mut ended) = (Cell::new(0), None, false);
     let mut encode = || {
-        let slots = JobView::of(&block, &shape).inputs();
+        let view = JobView::of(&block, &shape);
+        let slots = view.inputs();
         let mut count = Count { so_far: 0, told: &encoded };
         while count.so_far < capacity {
             let Some(item) = items.next() else {
@@ -101,13 +114,19 @@ where
                 break;
             }
             count.so_far += 1;
-            if spilled.get() >= WINDOW_BYTES {
-                break;
+            if let Some(besides) = &mut besides {
+                if let Some(record) = view.records.get(count.so_far - 1) {
+                    record.bytes_in.store(shape.input.size as u64 + encoder.written_since(besides.written), Relaxed);
+                    besides.written = encoder.written();
+                }
+                if let Some(begun) = besides.begun
+                    && (count.so_far < 16 || count.so_far.is_multiple_of(16))
+                    && begun.elapsed() >= PATIENCE
+                {
+                    break;
+                }
             }
-            if let Some(begun) = begun
-                && (count.so_far < 16 || count.so_far.is_multiple_of(16))
-                && begun.elapsed() >= PATIENCE
-            {
+            if spilled.get() >= WINDOW_BYTES {
                 break;
             }
         }
@@ -127,6 +146,15 @@ where
     }
     let job = Job::new(errand, block, shape, first);
     Ok(Built { window: Some(Window { job, output: PhantomData }), items: encoded, failed, ended, panic })
+}
+
+/// The input of an item in short, where its task can show it. The job is over, and its inputs are as they were written.
+pub(super) fn show_input(entry: &TaskEntry, view: &JobView<'_>, item: usize) -> Option<String> {
+    // Unwind safety: it reads, and what it makes is thrown away.
+    // SAFETY: the slot was filled by this task's own type (see `build`), what it refers to lies in children of the job, and nobody writes to
+    // either any more.
+    let shown = catch_unwind(AssertUnwindSafe(|| unsafe { entry.show_input(view.input(item)) }));
+    shown.ok().flatten()
 }
 
 impl<R> Window<R> {

@@ -56,7 +56,8 @@ fn run(block: TaskBlock) -> Option<TaskFault> {
         state: &mut WorkerState::none(Home::Process),
         fault: &mut |_, why| fault = Some(why),
         attention: &AtomicU32::new(0),
-        attend: &mut |_| true,
+        attend: &mut |_, _| true,
+        mishap: &mut |_| (),
     };
     // SAFETY: the parent wrote the input for this task, by its number in the registry of the same build, and made room for its output; the
     // encoder's spans lie in the mapping where the slots lie.

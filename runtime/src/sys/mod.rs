@@ -14,3 +14,4 @@ pub(crate) mod spawn;
 pub(crate) mod thread_end;
 pub(crate) mod timer;
 pub(crate) mod trace;
+pub(crate) mod usage;

@@ -39,6 +39,7 @@ pub struct TaskCall {
     pub(super) grain: Grain,
     pub(super) failure: Option<unsafe fn(*const u8) -> Option<String>>,
     pub(super) wire: Wire,
+    pub(super) show: Option<unsafe fn(*const u8) -> Option<String>>,
 }
 
 /// What a registered function is for.
@@ -88,6 +89,7 @@ impl TaskCall {
             grain: Grain::Chunk { nanos },
             failure: None,
             wire,
+            show: None,
         }
     }
 }
@@ -151,6 +153,20 @@ impl TaskEntry {
     #[cfg(feature = "engine")]
     pub(crate) fn wire(&self) -> Wire {
         self.call.wire
+    }
+
+    /// Can a result of this task be an error of its own?
+    pub(crate) fn can_fail(&self) -> bool {
+        self.call.failure.is_some()
+    }
+
+    /// The input at `input` in short, where all parameters can be shown.
+    ///
+    /// # Safety
+    /// `input` is a valid input slot of this task, and what it refers to is alive.
+    pub(crate) unsafe fn show_input(&self, input: *const u8) -> Option<String> {
+        // SAFETY: passed on to the caller.
+        self.call.show.and_then(|show| unsafe { show(input) })
     }
 
     pub(super) fn key(&self) -> Key {

@@ -16,6 +16,7 @@ mod program;
 pub(crate) mod registry;
 mod run;
 mod seen;
+mod shown;
 mod slot;
 mod state;
 #[cfg(feature = "testing")]
@@ -52,6 +53,7 @@ pub use registry::{TaskId, TaskInfo, tasks};
 pub(crate) use run::function as function_of;
 pub use run::{Fallibly, Made, Plainly, RunCtx, STAGE_SHIFT, SlotLayout, constructor, plain, state, with_state};
 pub use seen::TaskOutput;
+pub use shown::{AnyArgument, Arguments, DebugArgument, Shown, show};
 pub use slot::Slots;
 pub use state::{Home, WorkerState};
 pub use wire::Wire;

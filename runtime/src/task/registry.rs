@@ -294,6 +294,7 @@ mod tests {
             grain: Grain::Item,
             failure: None,
             wire: crate::task::wire::Wire::of::<(), ()>(),
+            show: None,
         };
         Box::leak(Box::new(TaskEntry::new(source, call)))
     }

@@ -58,7 +58,9 @@ pub struct RunCtx<'a> {
     /// Not 0: `attend` is to be asked before each item.
     pub attention: &'a AtomicU32,
     /// Told of an item that is about to begin, if `attention` asks for it; `false`: end before it.
-    pub attend: &'a mut dyn FnMut(usize) -> bool,
+    pub attend: &'a mut dyn FnMut(usize, &Encoder) -> bool,
+    /// Told, by programs that are committed by the chunk, of each item that has ended its way; before the chunk is done.
+    pub mishap: &'a mut dyn FnMut(usize),
     /// Bit `i % 64` of word `i / 64` set: leave item `i` out. For programs that are committed by the chunk; may be shorter.
     pub skips: &'a [AtomicU64],
     /// Called by such programs after each panic of a task that they caught.
@@ -146,7 +148,7 @@ struct RunCtxParts<'a, 'b> {
     encoder: &'b mut Encoder,
     fault: &'b mut dyn FnMut(usize, TaskFault),
     attention: &'a AtomicU32,
-    attend: &'b mut dyn FnMut(usize) -> bool,
+    attend: &'b mut dyn FnMut(usize, &Encoder) -> bool,
 }
 
 impl<'a> RunCtx<'a> {
@@ -214,7 +216,7 @@ impl<'a> Way<'a> {
             Pass::Done => self.hi,
             Pass::Panicked(item) => item + 1,
             Pass::Attention(item) => {
-                if !(parts.attend)(item) {
+                if !(parts.attend)(item, parts.encoder) {
                     parts.progress.store((item as u64) << 1, Release);
                     return false;
                 }
@@ -329,6 +331,7 @@ macro_rules! arity {
                 grain: Grain::Item,
                 failure: None,
                 wire: Wire::of::<$slots, R>(),
+                show: None,
             }
         }
     };
@@ -368,6 +371,7 @@ macro_rules! arity {
                 grain: Grain::Item,
                 failure: None,
                 wire: Wire::of::<$slots, R>(),
+                show: None,
             }
         }
     };
@@ -405,6 +409,7 @@ macro_rules! arity {
                 grain: Grain::Item,
                 failure: None,
                 wire: Wire::of::<$slots, ()>(),
+                show: None,
             }
         }
     };

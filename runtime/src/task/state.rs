@@ -139,7 +139,8 @@ impl Maker {
             state: &mut state,
             fault: &mut |_, why| fault = Some(why),
             attention: &AtomicU32::new(0),
-            attend: &mut |_| true,
+            attend: &mut |_, _| true,
+            mishap: &mut |_| (),
             skips: &[],
             caught: || (),
         };

@@ -91,7 +91,8 @@ impl Bench {
             state: &mut WorkerState::none(Home::default()),
             fault: &mut |_, _: TaskFault| faults += 1,
             attention: &self.stop,
-            attend: &mut |_| false,
+            attend: &mut |_, _| false,
+            mishap: &mut |_| (),
         };
         // SAFETY: `encode` wrote all inputs; the slots have the task's layouts; all is on the heap.
         unsafe { self.entry.run(&mut cx) };

@@ -62,7 +62,8 @@ fn run<F: TaskFn<M>, M, A: Accept<M>>(
         state,
         fault: &mut |item, fault| faults.push((item, fault)),
         attention: stop,
-        attend: &mut |_| false,
+        attend: &mut |_, _| false,
+        mishap: &mut |_| (),
     };
     // SAFETY: all inputs were written, the outputs are zeroed memory of the task's layout.
     unsafe { entry.run(&mut cx) };

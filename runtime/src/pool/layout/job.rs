@@ -4,7 +4,7 @@ use std::mem::{align_of, size_of};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::Line;
+use super::{ItemRecord, Line};
 use crate::arena::{Arena, ArenaError, Block, BlockId};
 use crate::task::{Grain, SlotLayout, TaskEntry, TaskId};
 
@@ -39,6 +39,9 @@ pub(in crate::pool) struct JobHeader {
     pub(in crate::pool) token: u64,
     /// So many failed items end the batch; 0: no number does.
     pub(in crate::pool) most_failures: u64,
+    /// What workers write down of each item; see [`recording`](super::recording). And where, or 0.
+    pub(in crate::pool) recording: u64,
+    pub(in crate::pool) records_at: u64,
     /// The next chunk to try. A hint: the chunk's word decides.
     pub(in crate::pool) cursor: Line<AtomicU64>,
     /// What the caller waits for; see [`want`].
@@ -75,6 +78,8 @@ pub(in crate::pool) mod attention {
     pub(in crate::pool) const TIMED: u32 = 2;
     /// Failed items are counted, and the batch ends after some.
     pub(in crate::pool) const JUDGED: u32 = 4;
+    /// Each item has a record.
+    pub(in crate::pool) const RECORDED: u32 = 8;
 }
 
 /// Values of [`JobHeader::want`]; anything else is a chunk's index plus 1.
@@ -97,6 +102,8 @@ pub(in crate::pool) struct JobView<'a> {
     pub(in crate::pool) words: &'a [AtomicU64],
     /// A bit for each item, set when it is to be left out; none where items are committed one by one.
     pub(in crate::pool) skips: &'a [AtomicU64],
+    /// One for each item, or none.
+    pub(in crate::pool) records: &'a [ItemRecord],
     items: usize,
     chunk: usize,
     inputs: NonNull<u8>,
@@ -126,6 +133,8 @@ pub(in crate::pool) struct JobShape {
     pub(in crate::pool) grain: Grain,
     /// The inputs came as one piece, slots and data: its length, and how many slots before the first item's are in it.
     pub(in crate::pool) piece: Option<(usize, usize)>,
+    /// Is there room for a record of each item?
+    pub(in crate::pool) records: bool,
 }
 
 impl JobShape {
@@ -138,7 +147,13 @@ impl JobShape {
     ) -> JobShape {
         let (input, output, grain) = (entry.input(), entry.output(), entry.grain());
         let words = items.div_ceil(chunk);
-        JobShape { task, capacity: items, words, items, chunk, measure, input, output, grain, piece: None }
+        let (piece, records) = (None, false);
+        JobShape { task, capacity: items, words, items, chunk, measure, input, output, grain, piece, records }
+    }
+
+    /// The same with room for records.
+    pub(in crate::pool) fn with_records(self, records: bool) -> JobShape {
+        JobShape { records, ..self }
     }
 
     fn chunks(&self) -> usize {
@@ -161,8 +176,8 @@ impl JobShape {
         }
     }
 
-    /// Offsets of inputs and outputs, and the whole size; `None` when it does not fit in memory at all.
-    fn offsets(&self) -> Option<(usize, usize, usize)> {
+    /// Offsets of inputs, outputs and records, and the whole size; `None` when it does not fit in memory at all.
+    fn offsets(&self) -> Option<(usize, usize, usize, usize)> {
         let words_end = size_of::<JobHeader>().checked_add(self.words.checked_add(self.skips())?.checked_mul(8)?)?;
         let inputs = words_end.checked_next_multiple_of(self.input.align.max(64))?;
         let slots = self.capacity.checked_mul(self.input.size)?;
@@ -174,8 +189,13 @@ impl JobShape {
             }
         };
         let outputs = inputs_end.checked_next_multiple_of(self.output.align.max(64))?;
-        let end = outputs.checked_add(self.output_slots().checked_mul(self.output.size)?)?;
-        Some((inputs, outputs, end.max(outputs + 1)))
+        let end = outputs.checked_add(self.output_slots().checked_mul(self.output.size)?)?.max(outputs + 1);
+        if !self.records {
+            return Some((inputs, outputs, 0, end));
+        }
+        let records = end.checked_next_multiple_of(align_of::<ItemRecord>())?;
+        let end = records.checked_add(self.capacity.checked_mul(size_of::<ItemRecord>())?)?;
+        Some((inputs, outputs, records, end))
     }
 }
 
@@ -188,12 +208,13 @@ pub(in crate::pool) struct JobTerms {
     pub(in crate::pool) limit: u64,
     pub(in crate::pool) token: u64,
     pub(in crate::pool) most_failures: u64,
+    pub(in crate::pool) recording: u32,
     pub(in crate::pool) attention: u32,
 }
 
 /// Allocates a job block whose chunks are all free.
 pub(in crate::pool) fn new_job(arena: &'static Arena, shape: &JobShape, terms: &JobTerms) -> Result<Block, ArenaError> {
-    let Some((inputs_at, outputs_at, size)) = shape.offsets() else {
+    let Some((inputs_at, outputs_at, records_at, size)) = shape.offsets() else {
         return arena.alloc(usize::MAX);
     };
     let block = arena.alloc(size)?;
@@ -218,6 +239,8 @@ pub(in crate::pool) fn new_job(arena: &'static Arena, shape: &JobShape, terms: &
         limit: terms.limit,
         token: terms.token,
         most_failures: terms.most_failures,
+        recording: terms.recording.into(),
+        records_at: records_at as u64,
         cursor: Line::default(),
         want: Line::default(),
         attention: AtomicU32::new(terms.attention),
@@ -233,10 +256,14 @@ pub(in crate::pool) fn new_job(arena: &'static Arena, shape: &JobShape, terms: &
     };
     let base = block.as_ptr();
     // SAFETY: the block is `size` bytes or more, 64-byte aligned, and nobody else knows its id yet; the words follow the
-    // header, and a zero word is a free chunk; the words of bits follow all words there is room for.
+    // header, and a zero word is a free chunk; the words of bits follow all words there is room for; so do the records, of which zero is
+    // a valid one.
     unsafe {
         base.cast::<JobHeader>().write(header);
         base.add(size_of::<JobHeader>()).write_bytes(0, (shape.words + shape.skips()) * 8);
+        if shape.records {
+            base.add(records_at).write_bytes(0, shape.capacity * size_of::<ItemRecord>());
+        }
     }
     Ok(block)
 }
@@ -261,12 +288,13 @@ pub(in crate::pool) fn attention_of(here: u64) -> u64 {
 impl<'a> JobView<'a> {
     /// The pool's own view: of a block that [`new_job`] made with this shape, whatever a worker may have written since.
     pub(in crate::pool) fn of(block: &'a Block, shape: &JobShape) -> Self {
-        let (inputs_at, outputs_at, size) = shape.offsets().unwrap_or((0, 0, usize::MAX));
+        let (inputs_at, outputs_at, records_at, size) = shape.offsets().unwrap_or((0, 0, 0, usize::MAX));
         assert!(size <= block.capacity(), "a job's shape was changed after it was made");
         let base = block.as_ptr();
         // SAFETY: the block is alive for 'a and large enough for this shape (just checked); `new_job` initialised header and
-        // words, which are atomics or no longer written; the offsets are multiples of the alignments.
+        // words, which are atomics or no longer written; the offsets are multiples of the alignments. Records are atomics, zeroed.
         unsafe {
+            let records = if shape.records { shape.items } else { 0 };
             Self {
                 id: block.id(),
                 header: &*base.cast::<JobHeader>(),
@@ -275,6 +303,7 @@ impl<'a> JobView<'a> {
                     base.add(size_of::<JobHeader>()).cast::<AtomicU64>().add(shape.words),
                     shape.skips(),
                 ),
+                records: std::slice::from_raw_parts(base.add(records_at).cast::<ItemRecord>(), records),
                 items: shape.items,
                 chunk: shape.chunk,
                 inputs: NonNull::new_unchecked(base.add(inputs_at)),
@@ -305,6 +334,7 @@ impl<'a> JobView<'a> {
         let words_end = chunks.checked_mul(8)?.checked_add(size_of::<JobHeader>())?;
         let skips = usize::try_from(header.skips).ok()?;
         let skips_at = usize::try_from(header.skips_at).ok()?;
+        let records = if header.records_at == 0 { 0 } else { header.items };
         let skips_end = skips.checked_mul(8)?.checked_add(skips_at)?;
         if words_end > capacity
             || skips_end > capacity
@@ -313,10 +343,12 @@ impl<'a> JobView<'a> {
             || header.items.div_ceil(header.chunk) != header.chunks
             || !fits(header.inputs_at, header.input_stride, header.items)
             || !fits(header.outputs_at, header.output_stride, header.outputs)
+            || !fits(header.records_at, size_of::<ItemRecord>() as u64, records)
+            || !header.records_at.is_multiple_of(align_of::<ItemRecord>() as u64)
         {
             return None;
         }
-        // SAFETY: all three lie inside the block (just checked).
+        // SAFETY: all of them lie inside the block, aligned (just checked); `records_at` is 0 where there is none, which is aligned too.
         unsafe {
             Some(Self {
                 id,
@@ -326,6 +358,10 @@ impl<'a> JobView<'a> {
                     chunks,
                 ),
                 skips: std::slice::from_raw_parts(base.add(skips_at).cast::<AtomicU64>().as_ptr(), skips),
+                records: std::slice::from_raw_parts(
+                    base.add(header.records_at as usize).cast::<ItemRecord>().as_ptr(),
+                    records as usize,
+                ),
                 items: header.items as usize,
                 chunk: header.chunk as usize,
                 inputs: base.add(header.inputs_at as usize),

@@ -9,7 +9,7 @@
 //! A *job* block holds one window of a batch, or one submitted call:
 //!
 //! ```text
-//! JobHeader | word x chunks | [skip bit x items] | input slot x items | output slot x items [or chunks]
+//! JobHeader | word x chunks | [skip bit x items] | input slot x items | output slot x items [or chunks] | [ItemRecord x items]
 //! ```
 //!
 //! # Invariants
@@ -26,6 +26,7 @@ mod control;
 mod fault;
 mod job;
 mod lanes;
+mod record;
 mod told;
 
 use std::mem::size_of;
@@ -35,6 +36,7 @@ pub(super) use control::{ControlView, HookWords, MAX_SEATS, NEWS, RING, Seat, co
 pub(super) use fault::{Fault, faults, push_fault};
 pub(super) use job::{JobShape, JobTerms, JobView, NO_INDEX, attention, attention_of, new_job, shorten_job, want};
 pub(super) use lanes::{KINDS, LANES, Lane, Lanes};
+pub(super) use record::{ItemRecord, outcome, recording};
 pub(super) use told::{LastNote, NotTold, Told, newest, push_last, push_note, push_value, read_value, told};
 
 use crate::arena::{Arena, ArenaError, Block};

@@ -1,0 +1,208 @@
+//! Progress drawn on a terminal, by `indicatif`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{HumanDuration, MultiProgress, ProgressDrawTarget, ProgressStyle};
+
+use super::progress::{Progress, WorkerProgress};
+use super::text;
+
+/// A progress bar on standard error, for [`Batch::progress`](crate::Batch::progress): a text that names the batch, or this with options.
+///
+/// Where standard error is no terminal, nothing is written.
+///
+/// ```
+/// use offspring::{Pool, ProgressBar, task};
+///
+/// #[task]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// let pool = Pool::builder().workers(2).build()?;
+/// let squares = pool.batch().progress("squaring").map(square, 0..100)?;
+/// // With a line for each worker.
+/// let again = pool.batch().progress(ProgressBar::new("again").per_worker(true)).map(square, 0..100)?;
+/// assert_eq!(squares, again);
+/// # Ok::<(), offspring::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a progress bar shows nothing by itself: give it to `progress`"]
+pub struct ProgressBar {
+    label: Arc<str>,
+    per_worker: bool,
+    clear: bool,
+}
+
+impl ProgressBar {
+    /// A bar with this text before it.
+    pub fn new(label: impl Into<String>) -> ProgressBar {
+        ProgressBar { label: label.into().into(), per_worker: false, clear: false }
+    }
+
+    /// Also shows a line for each worker that is at the batch: the item it runs, and for how long. Default: `false`.
+    pub fn per_worker(mut self, per_worker: bool) -> ProgressBar {
+        self.per_worker = per_worker;
+        self
+    }
+
+    /// Takes the bar away when the batch is over. Default: `false`, its last state stays.
+    pub fn clear(mut self, clear: bool) -> ProgressBar {
+        self.clear = clear;
+        self
+    }
+
+    /// Begins to draw.
+    pub(super) fn draw(&self) -> Drawn {
+        let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        let main = lines.add(indicatif::ProgressBar::no_length());
+        main.set_prefix(self.label.to_string());
+        Drawn { options: self.clone(), lines, main, has_length: None, workers: BTreeMap::new() }
+    }
+}
+
+impl From<&str> for ProgressBar {
+    fn from(label: &str) -> ProgressBar {
+        ProgressBar::new(label)
+    }
+}
+
+impl From<String> for ProgressBar {
+    fn from(label: String) -> ProgressBar {
+        ProgressBar::new(label)
+    }
+}
+
+/// A bar that is on the screen.
+pub(super) struct Drawn {
+    options: ProgressBar,
+    lines: MultiProgress,
+    main: indicatif::ProgressBar,
+    /// Which of the two styles it has.
+    has_length: Option<bool>,
+    workers: BTreeMap<usize, indicatif::ProgressBar>,
+}
+
+/// The styles are fixed, so they are templates that can be read; if not, the plain style is better than none.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+}
+
+impl Drawn {
+    pub(super) fn update(&mut self, progress: &Progress) {
+        let has_length = progress.total.is_some();
+        if self.has_length.replace(has_length) != Some(has_length) {
+            self.main.set_style(match has_length {
+                true => style("{prefix} [{bar:30}] {pos}/{len} {msg}"),
+                false => style("{prefix} {spinner} {pos} {msg}"),
+            });
+        }
+        if let Some(total) = progress.total {
+            self.main.set_length(total);
+        }
+        self.main.set_message(message(progress));
+        self.main.set_position(progress.done);
+        self.main.tick();
+        if self.options.per_worker {
+            self.update_workers(&progress.workers);
+        }
+        if progress.is_over {
+            self.end();
+        }
+    }
+
+    fn update_workers(&mut self, workers: &[WorkerProgress]) {
+        let lines = &self.lines;
+        self.workers.retain(|id, line| {
+            let stays = workers.iter().any(|worker| worker.id == *id);
+            if !stays {
+                line.finish_and_clear();
+                lines.remove(line);
+            }
+            stays
+        });
+        for worker in workers {
+            let line = self.workers.entry(worker.id).or_insert_with(|| {
+                let line = lines.add(indicatif::ProgressBar::new_spinner());
+                line.set_style(style("  {msg}"));
+                line
+            });
+            line.set_message(worker_line(worker));
+            line.tick();
+        }
+    }
+
+    fn end(&mut self) {
+        for line in std::mem::take(&mut self.workers).into_values() {
+            line.finish_and_clear();
+        }
+        match self.options.clear {
+            true => self.main.finish_and_clear(),
+            false => self.main.abandon(),
+        }
+    }
+}
+
+/// `1234/s, 12 s left, 3 failed, 1 tried again`.
+fn message(progress: &Progress) -> String {
+    let mut message = match progress.rate {
+        ..10.0 => format!("{:.1}/s", progress.rate),
+        rate => format!("{}/s", text::count(rate as u64)),
+    };
+    match progress.eta {
+        _ if progress.is_over => message += &format!(", in {}", text::nanos(progress.elapsed.as_nanos() as u64)),
+        Some(eta) => {
+            message += &format!(", {} left", HumanDuration(Duration::from_secs(eta.as_secs_f64().ceil() as u64)))
+        }
+        None => message += &format!(", {}", HumanDuration(Duration::from_secs(progress.elapsed.as_secs()))),
+    }
+    if progress.failed > 0 {
+        message += &format!(", {} failed", text::count(progress.failed));
+    }
+    if progress.retried > 0 {
+        message += &format!(", {} tried again", text::count(progress.retried));
+    }
+    message
+}
+
+/// `worker 3 (4711): item 17, 1.20 s`.
+fn worker_line(worker: &WorkerProgress) -> String {
+    let what = match worker.item {
+        Some(item) => format!("item {item}, {}", text::nanos(worker.since.as_nanos() as u64)),
+        None => "between items".to_owned(),
+    };
+    let own = worker.progress.map_or(String::new(), |(done, total)| format!(", {done}/{total}"));
+    format!("worker {} ({}): {what}{own}", worker.id, worker.pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_says_rate_time_left_failures_and_retries() {
+        let progress = Progress {
+            done: 500,
+            total: Some(1000),
+            failed: 3,
+            retried: 1,
+            elapsed: Duration::from_secs(5),
+            rate: 1234.5,
+            eta: Some(Duration::from_millis(4200)),
+            workers: Vec::new(),
+            is_over: false,
+        };
+        assert_eq!(message(&progress), "1 234/s, 5 seconds left, 3 failed, 1 tried again");
+        let over = Progress { is_over: true, failed: 0, retried: 0, rate: 2.25, ..progress };
+        assert_eq!(message(&over), "2.2/s, in 5.00 s");
+        let worker = WorkerProgress {
+            item: Some(17),
+            since: Duration::from_millis(1200),
+            progress: Some((2, 9)),
+            ..WorkerProgress::new(3, 4711)
+        };
+        assert_eq!(worker_line(&worker), "worker 3 (4711): item 17, 1.20 s, 2/9");
+    }
+}

@@ -1,0 +1,27 @@
+//! What can be seen of a batch: how far it is, where its time went, what its tasks wrote and said.
+//!
+//! - `progress`: how far a run is, told again and again ([`Progress`]); `bar` draws it (feature `progress`).
+//! - `ledger`: what was measured, gathered in bounded memory; `spread` holds distributions. `report` is what users get of it, as text, by `json`, as a page
+//!   by `html` and `svg`, as a timeline by `trace`.
+//!
+//! Nothing here knows of pools: `pool` says what happened, `pool/record.rs` how workers write it down.
+
+#[cfg(feature = "progress")]
+mod bar;
+mod html;
+mod json;
+pub(crate) mod ledger;
+pub(crate) mod progress;
+mod report;
+mod spread;
+mod svg;
+mod text;
+mod trace;
+
+#[cfg(feature = "progress")]
+pub use bar::ProgressBar;
+pub use ledger::RunEnd;
+pub use progress::{Progress, WorkerProgress};
+pub use report::{Incident, IncidentKind, Report, SlowItem, TaskReport, TaskRun, WorkerReport};
+pub use spread::Spread;
+pub(crate) use text::Short;
