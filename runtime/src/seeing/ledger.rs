@@ -257,8 +257,8 @@ impl Books {
                 self.left_out += spare as u64;
                 return;
             }
-            self.grain = (self.grain * 2).max(1000);
-            let grain = self.grain;
+            let grain = self.grain.max(1000);
+            self.grain = grain;
             let is_short = |run: &Run| {
                 matches!(run.end, RunEnd::Value | RunEnd::Refused) && run.ended.saturating_sub(run.began) < 16 * grain
             };
@@ -278,6 +278,9 @@ impl Books {
                 last.tries = last.tries.max(next.tries);
                 true
             });
+            if self.runs.len() > MOST_RUNS / 2 {
+                self.grain *= 2;
+            }
         }
     }
 
