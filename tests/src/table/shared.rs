@@ -672,14 +672,21 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
-        name: "list: drain in the middle of several chunks, while somebody shortens it",
+        name: "list: drain where two chunks meet",
+        covers: &["list::drain"],
+        mutants: &[],
+        scene: |stage| {
+            let [mine, _, it] = items(stage, 130);
+            scene(move || mine.drain(126..129).unwrap()).view(list_seen(it))
+        },
+    },
+    Row {
+        name: "list: drain, while somebody shortens it",
         covers: &["list::drain", "list::truncate"],
         mutants: &[],
         scene: |stage| {
-            let [mine, theirs, it] = items(stage, 270);
-            scene(move || mine.drain(126..130).unwrap())
-                .rival(move || theirs.truncate(268).unwrap())
-                .view(list_seen(it))
+            let [mine, theirs, it] = items(stage, 5);
+            scene(move || mine.drain(1..3).unwrap()).rival(move || theirs.truncate(4).unwrap()).view(list_seen(it))
         },
     },
     Row {
