@@ -317,18 +317,6 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
-        name: "dict: insert where a page is full, while somebody else does",
-        covers: &["table::insert"],
-        mutants: &[],
-        scene: |stage| {
-            let keys = before_split(stage);
-            let [mine, theirs, it] = bytes(stage, keys);
-            scene(move || mine.set(&keys, &value(2, SHORT)).unwrap())
-                .rival(move || theirs.set(&(keys + 500), &value(3, SHORT)).unwrap())
-                .view(dict_seen(it))
-        },
-    },
-    Row {
         name: "dict: insert where the directory needs a segment of its own",
         covers: &["table::insert"],
         mutants: &[],
