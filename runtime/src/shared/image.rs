@@ -41,6 +41,8 @@ use crate::message::{Decoder, EncodeError, Encoder, Message, Pin, Sink, SinkSpan
 pub(super) const HEAD: usize = 32;
 /// Private memory that is kept from one image to the next.
 const KEPT: usize = 16 << 10;
+/// The same for copies: by who reads long values one after the other, as to get memory costs as much as to copy.
+const KEPT_COPY: usize = 2 << 20;
 /// From this length on the way to an image is looked at again before it is copied: what it says of its length may be nonsense.
 const LOOK_AGAIN: usize = 1024;
 
@@ -387,7 +389,7 @@ pub(super) fn with_buffer<R>(body: impl FnOnce(&mut Buffer) -> R) -> R {
     let kept = BUFFER.try_with(Cell::take).ok().flatten();
     let mut buffer = kept.unwrap_or_else(Buffer::new);
     let result = body(&mut buffer);
-    if buffer.memory.len > KEPT {
+    if buffer.memory.len > KEPT_COPY {
         buffer.memory = Memory::new(KEPT);
     }
     // A thread that is being torn down keeps nothing.
