@@ -553,7 +553,7 @@ mod tests {
 
     #[test]
     fn a_copy_of_what_was_replaced_meanwhile_is_not_believed() {
-        let arena = create(64 << 20, 16 << 20).unwrap();
+        let arena = create(256 << 20, 64 << 20).unwrap();
         for len in [10, 500, 5_000, 40_000] {
             assert_eq!(interrupted(arena, len, usize::MAX), (true, vec![1; len]));
             assert!(!interrupted(arena, len, 0).0, "changed before");
