@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::Parser;
-use offspring::{Failure, Journal, Pool, TaskError, message, task};
+use clap::{Parser, ValueEnum};
+use offspring::{Executor, Failure, Journal, Pool, RunOptions, TaskError, message, task};
 use offspring_examples::checksum_line;
 use offspring_examples::cli::{self, Input};
 use offspring_examples::problems::Problems;
@@ -35,6 +35,22 @@ struct Arguments {
     /// A file is hashed again when its size or its time of change is another.
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
+
+    /// Where the files are hashed
+    ///
+    /// They must be there under the same paths.
+    #[arg(long, value_enum, default_value_t = Engine::Local)]
+    engine: Engine,
+}
+
+/// What runs the tasks.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Engine {
+    /// Processes on this machine
+    Local,
+    /// The ranks that `mpirun` or `srun` has started; with `--workers`, each by so many processes
+    #[cfg(feature = "mpi")]
+    Mpi,
 }
 
 /// So many files are in one run of the pool: results that wait for a slow earlier file are bounded by it.
@@ -101,7 +117,27 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
-    let pool = Pool::builder().workers(arguments.input.workers()).name("sha256tree").retries(RETRIES).build()?;
+    match arguments.engine {
+        Engine::Local => {
+            let pool = Pool::builder().workers(arguments.input.workers()).name("sha256tree").build()?;
+            hash_all(&pool, arguments)
+        }
+        #[cfg(feature = "mpi")]
+        Engine::Mpi => {
+            let builder = offspring_mpi::MpiPool::builder();
+            let pool = match arguments.input.workers {
+                Some(workers) => builder.local_workers(workers.get()).build()?,
+                None => builder.build()?,
+            };
+            hash_all(&pool, arguments)
+        }
+    }
+}
+
+/// Hashes the files with the workers of any engine.
+fn hash_all(engine: &impl Executor, arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
+    let options = RunOptions::new().retries(RETRIES);
+    let pool = engine.with_options(&options);
     let journal = arguments.journal.map(|file| Journal::at(file).retry_failed(true));
     let walk = Walk::start(arguments.input.dirs);
     let found = walk.found();
@@ -124,10 +160,12 @@ fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
             }
         });
         let mut reorder = Reorder::default();
+        let mut durable = None;
         let results: Box<dyn Iterator<Item = (usize, Result<_, TaskError>)>> = match &journal {
             None => Box::new(pool.imap_unordered(hash, paths)),
             Some(journal) => {
-                Box::new(pool.batch().journal(journal).imap_unordered(hash_stamped, paths.map(Stamped::of)))
+                let durable = durable.insert(pool.with_options(&RunOptions::new().journal(journal)));
+                Box::new(durable.imap_unordered(hash_stamped, paths.map(Stamped::of)))
             }
         };
         for (index, outcome) in results {

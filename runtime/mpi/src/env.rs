@@ -7,6 +7,22 @@ use std::thread::{self, ThreadId};
 
 use crate::{MpiError, Result, sys};
 
+/// Called when the program exits well, before MPI is ended.
+static AT_EXIT: OnceLock<fn()> = OnceLock::new();
+
+/// Has `call` called when the program exits well while MPI goes on.
+pub(crate) fn at_exit(call: fn()) {
+    // All set the same.
+    let _ = AT_EXIT.set(call);
+}
+
+/// Ends MPI, by the thread that makes all calls.
+pub(crate) fn finish() {
+    if !sys::is_finalized() {
+        sys::finalize();
+    }
+}
+
 /// The thread that makes all calls.
 static THREAD: OnceLock<ThreadId> = OnceLock::new();
 
@@ -50,5 +66,8 @@ extern "C" fn end(code: c_int, _: *mut c_void) {
     if code != 0 {
         sys::abort(code);
     }
-    sys::finalize();
+    if let Some(call) = AT_EXIT.get() {
+        call();
+    }
+    finish();
 }

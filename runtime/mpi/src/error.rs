@@ -29,6 +29,17 @@ pub enum MpiError {
         /// One that does not fit rank 0.
         rank: i32,
     },
+    /// Ranks have not come: they do not reach the pool, or they hang before it.
+    #[error("{} not made the pool within {waited:?}: every rank must get there", absent(ranks))]
+    Absent {
+        /// Which.
+        ranks: Vec<i32>,
+        /// How long they were waited for.
+        waited: std::time::Duration,
+    },
+    /// What runs a rank's tasks could not be made.
+    #[error(transparent)]
+    Local(offspring::Error),
     /// A task gave no value.
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -46,8 +57,18 @@ impl MpiError {
             MpiError::InvalidInput(_) => ErrorKind::InvalidInput,
             MpiError::Unusable(_) => ErrorKind::Unsupported,
             MpiError::OtherBuild { .. } => ErrorKind::UnknownTask,
+            MpiError::Absent { .. } => ErrorKind::Timeout,
+            MpiError::Local(error) => error.kind(),
             MpiError::Task(error) => error.kind(),
         }
+    }
+}
+
+fn absent(ranks: &[i32]) -> String {
+    let numbers: Vec<String> = ranks.iter().map(i32::to_string).collect();
+    match ranks {
+        [_] => format!("rank {} has", numbers.join("")),
+        _ => format!("ranks {} have", numbers.join(", ")),
     }
 }
 

@@ -82,8 +82,8 @@ impl<T: Transport> Driver<T> {
             self.hub.take_orders(&mut orders);
             orders.drain(..).for_each(|order| self.follow(order));
             self.look_at_tokens();
-            let next_deadline = self.look_at_deadlines();
             self.hand_out();
+            let next_deadline = self.look_at_deadlines();
             if self.closing && self.waiting.is_empty() && self.is_settled() {
                 break;
             }

@@ -1,8 +1,6 @@
 //! Ranks on one machine, under `mpirun`, each job under a time limit.
 
-mod common;
-
-use common::{job, mpirun};
+use crate::common::{job, mpirun};
 
 #[test]
 fn every_call_gives_what_it_should_on_one_to_four_ranks() {
