@@ -5,4 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo clippy -p offspring-mpi --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc -p offspring-mpi --no-deps
-cargo test -p offspring-mpi
+# The jobs run under time limits of their own; the hosts of tests/hosts.sh want root.
+timeout -k 10 1200 cargo test -p offspring-mpi --features journal
+cargo clippy -p offspring-examples --features mpi --bins -- -D warnings
+timeout -k 10 600 cargo test -p offspring-examples --features mpi --test mpi

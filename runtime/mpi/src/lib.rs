@@ -2,6 +2,10 @@
 //!
 //! The program runs under `mpirun` or `srun`, or by itself as one rank. An MPI installation is needed to build it: on Debian
 //! `libopenmpi-dev openmpi-bin libclang-dev`.
+#[cfg(doctest)]
+#[doc = include_str!("../../../guide/src/cluster-mpi.md")]
+mod guide {}
+
 mod buffers;
 mod collective;
 mod comm;

@@ -305,9 +305,9 @@ where
             if self.steps.front()?.is_done() {
                 continue;
             }
-            // Where all results are wanted anyway, many are taken at once.
+            // Where all results are wanted anyway, many are taken at once; what is to be recorded is not kept waiting.
             let open = self.sent.saturating_sub(done);
-            let few = if self.lazy {
+            let few = if self.lazy || self.journal.is_some() {
                 open.saturating_sub(1)
             } else if self.closed {
                 0

@@ -128,7 +128,7 @@ fn after_a_rank_was_killed_the_next_run_goes_on_with_the_journal() {
     let (journal, log) = (path("journal"), path("log"));
     let ran = || std::fs::metadata(&log).map_or(0, |log| log.len());
     let mut first = common::mpirun_command(3);
-    first.arg(program("pool_check")).args(["journal", &journal, &log, "20"]);
+    first.arg(program("pool_check")).args(["journal", &journal, &log, "100"]);
     let mut first = first.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(first.stdout.take().unwrap()).lines();
     let ranks = lines.next().unwrap().unwrap();
@@ -150,7 +150,7 @@ fn after_a_rank_was_killed_the_next_run_goes_on_with_the_journal() {
     let before = ran();
     assert!(before < 100);
     // The next run does what is left, and what was not on disk.
-    let output = check(3, &["journal", &journal, &log, "1"]);
+    let output = check(3, &["journal", &journal, &log, "100"]);
     assert!(output.status.success() && text(&output).contains("done\n"), "{}", text(&output));
     let again = ran() - before;
     assert!((100 - before..90).contains(&again), "{before} were done before, {again} in the second run");
@@ -182,6 +182,6 @@ fn it_works_over_three_hosts_and_ends_when_one_of_them_dies() {
     let end = run.wait_with_output().unwrap();
     assert!(!end.status.success());
     assert!(killed.elapsed() < Duration::from_secs(30), "it took {:?}", killed.elapsed());
-    let output = hosts.mpirun(&program("pool_check"), &["journal", &journal, &log, "1"]).output().unwrap();
+    let output = hosts.mpirun(&program("pool_check"), &["journal", &journal, &log, "100"]).output().unwrap();
     assert!(output.status.success() && text(&output).contains("done\n"), "{}", text(&output));
 }
