@@ -142,6 +142,11 @@ macro_rules! remote_executor {
                 RemoteRun { pool: $pool, policy: options.over($policy) }
             }
 
+            fn own_options(&self) -> RunOptions {
+                let $engine = self;
+                RunOptions::of($policy)
+            }
+
             #[track_caller]
             fn map<F, M, I>(&self, _: F, items: I) -> Result<Vec<F::Output>, TaskError>
             where
@@ -230,6 +235,11 @@ macro_rules! __delegate_executor {
             fn with_options(&self, options: &$crate::RunOptions) -> impl $crate::Executor + '_ {
                 let $engine = self;
                 $crate::Executor::with_options($inner, options)
+            }
+
+            fn own_options(&self) -> $crate::RunOptions {
+                let $engine = self;
+                $crate::Executor::own_options($inner)
             }
 
             #[track_caller]
