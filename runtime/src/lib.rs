@@ -173,6 +173,7 @@ pub use process::{
 pub use queue::{Job, JoinableQueue, Queue, QueueError};
 #[cfg(feature = "progress")]
 pub use seeing::ProgressBar;
+pub use seeing::output::OutputMode;
 pub use seeing::{
     Incident, IncidentKind, Progress, Report, RunEnd, SlowItem, Spread, TaskReport, TaskRun, WorkerProgress,
     WorkerReport,

@@ -69,7 +69,7 @@ fn wired(error: &TaskError) -> Wired {
             location: location.clone(),
             worker: *worker,
             tries: *tries,
-            backtrace: backtrace.clone(),
+            backtrace: backtrace.as_deref().map(str::to_owned),
         },
         TaskError::WorkerDied { status, worker, tries, note, oom_killed, usage, stderr, .. } => Wired::Died {
             status: match status {
@@ -84,7 +84,7 @@ fn wired(error: &TaskError) -> Wired {
             note: note.clone(),
             oom_killed: *oom_killed,
             usage: usage.as_ref().map(|usage| (usage.user, usage.system, usage.max_rss)),
-            stderr: stderr.clone(),
+            stderr: stderr.as_deref().map(str::to_owned),
         },
         TaskError::TimedOut { limit, worker, tries, .. } => {
             Wired::TimedOut { limit: *limit, worker: *worker, tries: *tries }
@@ -129,6 +129,7 @@ pub(super) fn decode(
     match wired {
         Wired::NotBegun => not_begun(context),
         Wired::Panicked { message, location, worker, tries, backtrace } => {
+            let backtrace = backtrace.map(String::into_boxed_str);
             TaskError::Panicked { context, message, location, worker, tries, backtrace }
         }
         Wired::Died { status, worker, tries, note, oom_killed, usage, stderr } => {
@@ -141,6 +142,7 @@ pub(super) fn decode(
                 },
                 Status::Unknown => ExitStatus::Unknown,
             };
+            let stderr = stderr.map(String::into_boxed_str);
             TaskError::WorkerDied { context, status, worker, tries, note, oom_killed, usage, stderr }
         }
         Wired::TimedOut { limit, worker, tries } => TaskError::TimedOut { context, limit, worker, tries },

@@ -40,7 +40,7 @@ impl Mishap {
             TaskError::Panicked { message, location, backtrace, .. } => TaskFault::Panicked(PanicRecord {
                 message: message.clone(),
                 location: location.clone(),
-                backtrace: backtrace.clone(),
+                backtrace: backtrace.as_deref().map(str::to_owned),
             }),
             TaskError::NotSendable { reason, kind, .. } => {
                 TaskFault::NotSendable { reason: reason.clone(), kind: *kind }

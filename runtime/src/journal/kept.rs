@@ -55,7 +55,7 @@ pub(super) fn of(error: &TaskError) -> Option<Kept> {
             location: location.clone(),
             worker: *worker,
             tries: *tries,
-            backtrace: backtrace.clone(),
+            backtrace: backtrace.as_deref().map(str::to_owned),
         },
         TaskError::WorkerDied { status, worker, tries, note, oom_killed, usage, stderr, .. } => {
             let status = match status {
@@ -72,7 +72,7 @@ pub(super) fn of(error: &TaskError) -> Option<Kept> {
                 note: note.clone(),
                 oom_killed: *oom_killed,
                 usage: usage.as_ref().map(|usage| (usage.user, usage.system, usage.max_rss)),
-                stderr: stderr.clone(),
+                stderr: stderr.as_deref().map(str::to_owned),
             }
         }
         TaskError::TimedOut { limit, worker, tries, .. } => {
@@ -89,6 +89,7 @@ pub(super) fn of(error: &TaskError) -> Option<Kept> {
 pub(super) fn error(kept: Kept, context: TaskContext) -> TaskError {
     match kept {
         Kept::Panicked { message, location, worker, tries, backtrace } => {
+            let backtrace = backtrace.map(String::into_boxed_str);
             TaskError::Panicked { context, message, location, worker, tries, backtrace }
         }
         Kept::Died { status, worker, tries, note, oom_killed, usage, stderr } => {
@@ -101,6 +102,7 @@ pub(super) fn error(kept: Kept, context: TaskContext) -> TaskError {
                 },
                 Status::Unknown => ExitStatus::Unknown,
             };
+            let stderr = stderr.map(String::into_boxed_str);
             TaskError::WorkerDied { context, status, worker, tries, note, oom_killed, usage, stderr }
         }
         Kept::TimedOut { limit, worker, tries } => TaskError::TimedOut { context, limit, worker, tries },

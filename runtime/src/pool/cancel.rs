@@ -262,6 +262,7 @@ impl Core {
     pub(super) fn attend(self: &Arc<Self>, errand: &Arc<Errand>) -> Result<(), TaskError> {
         let policy = &errand.policy;
         self.admit(errand)?;
+        self.hear(errand)?;
         let no_thread = |what: &str| TaskError::NoWorker {
             context: errand.context(None),
             reason: format!("no thread could be started that sees to {what}"),

@@ -20,6 +20,8 @@ use super::waiting::Waiting;
 use super::watch::Watched;
 use crate::arena::{Arena, ArenaError, Block, BlockId};
 use crate::seeing::ledger::Ledger;
+use crate::seeing::output::{Nonce, Sources};
+use crate::seeing::records::Relay;
 use crate::sync::permits::{self, Permits};
 use crate::sys::clock::monotonic_nanos;
 use crate::sys::signal::{self, Mask};
@@ -43,6 +45,8 @@ pub(super) struct Core {
     pub(super) mask: Mask,
     /// The most workers now.
     pub(super) limit: AtomicUsize,
+    /// The workers' standard streams, where they are pipes.
+    pub(super) outputs: Option<(Nonce, Arc<Sources>)>,
 }
 
 /// What changes, under the pool's private lock.
@@ -80,16 +84,23 @@ impl Core {
             None => Some(arena.alloc_zeroed(size_of::<Permits>())?),
         };
         let (anchors, retired) = (Mutex::default(), Mutex::default());
-        let estate = Estate { arena, control, seats, permits, inputs, anchors, retired };
+        let records = if options.limits.records.unwrap_or(true) { Relay::start(arena)? } else { None };
+        let estate = Estate { arena, control, seats, permits, inputs, anchors, records, retired };
         {
             let (control, inputs) = (estate.control(), &estate.inputs);
             inputs.state.iter().for_each(|state| state.announce(&control));
             inputs.initializer.iter().for_each(|hook| hook.announce(&control.control.initializer));
             inputs.finalizer.iter().for_each(|hook| hook.announce(&control.control.finalizer));
+            control.control.records.store(estate.records.as_ref().map_or(0, |relay| relay.setup()), Release);
             options.limits.announce(&control);
             options.limits.resources.announce(&control);
             let block = estate.permits.as_ref().map(Block::id).or(inherited.map(|(_, block)| block));
             control.control.permits.store(block.map_or(0, BlockId::raw), Release);
+        }
+        let outputs = options.limits.pipes.then(|| (Nonce::new(), Arc::new(Sources::default())));
+        if let Some((nonce, _)) = &outputs {
+            let words = &estate.control().control.nonce;
+            words.iter().zip(nonce.words()).for_each(|(to, from)| to.store(from, Release));
         }
         estate.set_permits(options.limits.budget.unwrap_or(workers));
         estate.anchor_seats()?;
@@ -116,6 +127,7 @@ impl Core {
             hopeless: AtomicBool::new(false),
             mask: signal::mask(),
             limit: AtomicUsize::new(workers),
+            outputs,
         });
         if core.options.policy.account {
             core.ledger.begin(monotonic_nanos());
@@ -187,6 +199,7 @@ impl Core {
         drop(inner);
         self.throw_away(16);
         self.estate.sweep();
+        self.hand_on_records();
     }
 
     /// Takes no more work.
@@ -267,6 +280,7 @@ impl Drop for Core {
         let control = self.estate.control();
         control.control.state.store(phase::DRAIN, SeqCst);
         inner.crew.kill_all();
+        self.estate.records.iter().for_each(|records| records.end());
         // The watching thread sees that there is nothing left to watch.
         bell::ring_word(&control.control.watch_bell);
         for job in std::mem::take(&mut inner.jobs).into_values() {

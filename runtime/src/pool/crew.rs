@@ -16,7 +16,7 @@ use super::phase::Phase;
 use super::policy::CancelLevel;
 use super::worker;
 use crate::arena::{BlockId, Owner};
-use crate::process::{ChildHandle, ChildSpec, Death, Role, supervisor};
+use crate::process::{ChildHandle, ChildSpec, Death, Role, SpawnError, supervisor};
 use crate::sync::permits;
 use crate::sys::signal;
 use crate::{ErrorKind, Signal};
@@ -111,8 +111,29 @@ impl Core {
             spec.name = format!("{}-{number}", self.options.name);
             spec.daemon = true;
             self.options.limits.dress(&mut spec, self.workers());
-            spec.on_death = Some(Box::new(move |death: &Death| worker_died(&core, &estate, death)));
-            let started = supervisor::start(spec);
+            let source = match &self.outputs {
+                None => Ok(None),
+                Some((nonce, sources)) => sources.open(&spec.name, *nonce).map(|(source, [output, errors])| {
+                    (spec.streams[1], spec.streams[2]) = (Some(output), Some(errors));
+                    Some((sources.clone(), source))
+                }),
+            };
+            let started = match source {
+                Err(error) => Err(SpawnError::io("making a worker's pipes")(error)),
+                Ok(source) => {
+                    let unstarted = source.clone();
+                    spec.on_death = Some(Box::new(move |death: &Death| {
+                        // First: who is told of the death finds what the worker wrote before.
+                        source.iter().for_each(|(sources, source)| sources.close(source));
+                        worker_died(&core, &estate, death);
+                    }));
+                    let started = supervisor::start(spec);
+                    if let (Err(_), Some((sources, source))) = (&started, &unstarted) {
+                        sources.close(source);
+                    }
+                    started
+                }
+            };
             let mut inner = self.lock();
             inner.crew.starting -= 1;
             match started {
@@ -236,6 +257,7 @@ impl Core {
 /// Runs on the supervisor's thread, after the arena's audit of the dead.
 fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
     let control = estate.control();
+    estate.records.iter().for_each(|records| records.forget(death.pid));
     let seat = control.seats.iter().position(|seat| seat.owner.load(SeqCst) == death.owner.raw());
     let core = core.upgrade();
     let mut settled = None;

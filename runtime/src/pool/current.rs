@@ -168,6 +168,19 @@ impl Runner for Worker {
     }
 }
 
+/// Which run of a task is under way in this worker.
+#[cfg(any(feature = "tracing", feature = "log"))]
+pub(crate) fn current_run() -> Option<crate::seeing::records::Run> {
+    let now = NOW.get().filter(|now| now.is_at_work())?;
+    let run = Worker.current()?;
+    Some(crate::seeing::records::Run {
+        task: now.task.load(Acquire).checked_sub(1)?,
+        item: run.item.map(|item| item as u64),
+        tries: run.tries,
+        job: now.seat.job.load(Relaxed),
+    })
+}
+
 /// The notes of the current run so far.
 #[derive(Debug, Default)]
 struct Notes {

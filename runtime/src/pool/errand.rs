@@ -12,6 +12,7 @@ use super::phase::Phase;
 use super::policy::Policy;
 use crate::arena::{Arena, ArenaError};
 use crate::message::EncodeError;
+use crate::seeing::output::Store;
 use crate::task::{Grain, TaskContext, TaskEntry, TaskError, TaskId};
 
 /// Why what is not done of an errand never will be.
@@ -63,6 +64,8 @@ pub(super) struct Errand {
     pub(super) gauge: OnceLock<Arc<Gauge>>,
     /// Runs that were lost with their worker and are tried again.
     pub(super) retried: AtomicU64,
+    /// What is kept of its tasks' output, where something is to become of it; set before the first job.
+    pub(super) output: OnceLock<Arc<Store>>,
     is_over: AtomicBool,
     /// Workers that died in a row, with no item finished in between.
     deaths: AtomicU32,
@@ -105,6 +108,7 @@ impl Errand {
             heard_at,
             gauge,
             retried,
+            output: OnceLock::new(),
             is_over,
             deaths,
             course,
@@ -155,6 +159,7 @@ impl Errand {
         let limit = timeout.map_or(0, |limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX).max(1));
         let timed = if limit > 0 { attention::TIMED } else { 0 };
         let judged = if most.is_some() { attention::JUDGED } else { 0 };
+        let marked = if self.output.get().is_some() { attention::MARKED } else { 0 };
         JobTerms {
             bell: self.bell.as_ref().map_or(0, |bell| bell.pos()),
             first: first.map_or(NO_INDEX, |first| first as u64),
@@ -162,7 +167,15 @@ impl Errand {
             token: token.as_ref().map_or(0, |token| token.pos()),
             most_failures: most.unwrap_or(0) as u64,
             recording: self.recording(),
-            attention: timed | judged | if self.is_attended() { attention::RECORDED } else { 0 },
+            output: self.output.get().map_or(0, |output| output.number()),
+            attention: timed | judged | marked | if self.is_attended() { attention::RECORDED } else { 0 },
+        }
+    }
+
+    /// The result of this item is about to be handed out: so is its output.
+    pub(super) fn hand_over(&self, item: usize) {
+        if let Some(output) = self.output.get() {
+            output.hand_over(item as u64);
         }
     }
 

@@ -8,6 +8,7 @@ use super::job::Job;
 use super::layout::{self, ControlView};
 use super::state::StateInput;
 use crate::arena::{Arena, Block, BlockId};
+use crate::seeing::records::Relay;
 use crate::sync::permits::{self, Permits};
 
 /// What workers begin and end with.
@@ -32,6 +33,8 @@ pub(super) struct Estate {
     pub(super) inputs: Inputs,
     /// What the seats' workers can make a result part of, by seat; see `hook.rs`.
     pub(super) anchors: Mutex<Vec<Option<Block>>>,
+    /// Where workers' log records come to, if anybody wants them.
+    pub(super) records: Option<Arc<Relay>>,
     /// Finished jobs that a worker still named when they were finished.
     pub(super) retired: Mutex<Vec<Arc<Job>>>,
 }

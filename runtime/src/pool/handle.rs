@@ -19,7 +19,7 @@ use super::watch::{self, Until};
 use super::window::Window;
 use crate::message::Message;
 use crate::process::{Bell, Sealed, Waitable};
-use crate::task::{TaskContext, TaskError};
+use crate::task::{TaskContext, TaskError, TaskOutput};
 
 /// One call that was handed to a pool; made by [`Pool::submit`](super::Pool::submit).
 ///
@@ -311,6 +311,15 @@ impl<R: Message> TaskHandle<R> {
         }
     }
 
+    /// What the task has written so far, where the pool [keeps](crate::OutputMode::Capture) that; all of it once the call is over. Of one that
+    /// has failed, its error has it too.
+    pub fn output(&self) -> TaskOutput {
+        match &self.0 {
+            State::Pooled { core, window, .. } if core.is_here() => window.job().output(0).unwrap_or_default(),
+            _ => TaskOutput::default(),
+        }
+    }
+
     /// What the task noted so far, with [`task::note`](crate::task::note); oldest first. Of one that has failed, its error has them too.
     pub fn notes(&self) -> Vec<String> {
         match &self.0 {
@@ -387,7 +396,10 @@ impl<R: Message> TaskHandle<R> {
                 let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
                 if job.wait_all(deadline, || core.is_hopeless()) {
                     *taken = true;
-                    window.reader().read(0)
+                    core.hand_on_records();
+                    let reader = window.reader();
+                    job.hand_over(0..1);
+                    reader.read(0)
                 } else if core.is_hopeless() {
                     *taken = true;
                     Err(core.hopeless_error(job.context(0)))

@@ -158,6 +158,7 @@ where
         }
         loop {
             if let Some(result) = self.ready.pop_front() {
+                self.feed.iter().for_each(|feed| feed.errand.hand_over(self.given));
                 self.given += 1;
                 return Ok(Some(result));
             }
@@ -340,6 +341,7 @@ where
         }
         loop {
             if let Some(result) = self.ready.pop_front() {
+                self.feed.iter().for_each(|feed| feed.errand.hand_over(result.0));
                 return Ok(Some(result));
             }
             match self.look(deadline) {

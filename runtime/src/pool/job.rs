@@ -15,8 +15,9 @@ use super::{run, window};
 use crate::arena::{self, Arena, Block, BlockId, Owner};
 use crate::process::Death;
 use crate::seeing::RunEnd;
+use crate::seeing::output::Key;
 use crate::sys::clock;
-use crate::task::{Grain, TaskContext, TaskError, TaskFault, TaskId};
+use crate::task::{Grain, TaskContext, TaskError, TaskFault, TaskId, TaskOutput};
 
 /// A doorbell that all jobs of a batch share, so that a caller can wait for any of them; and their count of failures.
 #[derive(Debug)]
@@ -556,8 +557,56 @@ impl Job {
         is_sound.then(|| window::show_input(self.errand.entry, &self.view(), item)).flatten()
     }
 
-    /// The items that have no value, with the reasons. Complete for chunks that are done.
+    /// The items that have no value, with the reasons and with what is known of them beside. Complete for chunks that are done.
     pub(super) fn failures(&self) -> BTreeMap<usize, TaskError> {
+        let mut failures = self.bare_failures();
+        if failures.is_empty() {
+            return failures;
+        }
+        let mut notes = self.notes();
+        let output = self.errand.output.get();
+        output.iter().for_each(|output| output.sync());
+        for (item, error) in &mut failures {
+            let output = output.and_then(|output| output.output(self.key(*item)));
+            if notes.contains_key(item) || output.is_some() {
+                error.change_context(|context| {
+                    context.having(|seen| {
+                        seen.notes = notes.remove(item).unwrap_or_default();
+                        seen.output = output.map(Arc::new);
+                    })
+                });
+            }
+        }
+        failures
+    }
+
+    /// Under which the output of an item is kept.
+    fn key(&self, item: usize) -> Key {
+        self.first.map_or(Key::MAX, |first| (first + item) as Key)
+    }
+
+    /// What is known of the output of an item that is over.
+    pub(super) fn output(&self, item: usize) -> Option<TaskOutput> {
+        let store = self.errand.output.get()?;
+        store.sync();
+        store.output(self.key(item))
+    }
+
+    /// Results of this job are about to be handed out: their output is complete from here on.
+    pub(super) fn read_output(&self) {
+        self.errand.output.get().iter().for_each(|output| output.sync());
+    }
+
+    /// The results of these items are about to be handed out: so is their output.
+    pub(super) fn hand_over(&self, items: std::ops::Range<usize>) {
+        let Some(store) = self.errand.output.get().filter(|_| !items.is_empty()) else { return };
+        let last = self.key(items.end - 1);
+        let mut written = store.written(self.key(items.start)..last);
+        written.push(last);
+        written.into_iter().for_each(|key| store.hand_over(key));
+    }
+
+    fn bare_failures(&self) -> BTreeMap<usize, TaskError> {
         let view = self.view();
         let losses = self.losses();
         let mut failures: BTreeMap<usize, TaskError> = layout::faults(self.arena(), &view)
@@ -570,11 +619,6 @@ impl Job {
             .collect();
         for (item, error) in &losses.lost {
             failures.entry(*item).or_insert_with(|| error.clone());
-        }
-        for (item, notes) in self.notes() {
-            if let Some(error) = failures.get_mut(&item) {
-                error.change_context(|context| context.having(|seen| seen.notes = notes));
-            }
         }
         for (chunk, word) in view.words.iter().enumerate() {
             let Chunk::Done { end } = Chunk::load(word, SeqCst) else { continue };
@@ -593,9 +637,15 @@ impl Job {
 
     /// The items of a range that were lost with their workers, the task of a program that each was at, and why.
     pub(super) fn lost_in(&self, items: std::ops::Range<usize>) -> Vec<(usize, u32, TaskError)> {
+        if self.losses().lost.range(items.clone()).next().is_none() {
+            return Vec::new();
+        }
+        let failures = self.failures();
         let losses = self.losses();
-        let stage = |item| losses.stages.get(item).copied().unwrap_or(0);
-        losses.lost.range(items).map(|(item, error)| (*item, stage(item), error.clone())).collect()
+        let stage = |item: &usize| losses.stages.get(item).copied().unwrap_or(0);
+        let lost =
+            losses.lost.range(items).filter_map(|(item, _)| Some((*item, stage(item), failures.get(item)?.clone())));
+        lost.collect()
     }
 
     /// Why chunks of this job were given up.

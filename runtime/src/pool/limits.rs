@@ -32,6 +32,7 @@ pub(super) struct Limits {
     pub(super) cpus: Option<Vec<usize>>,
     pub(super) pin: bool,
     pub(super) backtraces: bool,
+    pub(super) records: Option<bool>,
     pub(super) memory: Option<u64>,
     pub(super) cpu_time: Option<Duration>,
     pub(super) max_tasks: Option<u64>,
@@ -39,6 +40,9 @@ pub(super) struct Limits {
     pub(super) idle_timeout: Option<Duration>,
     pub(super) library_threads: Option<usize>,
     pub(super) stderr_tail: bool,
+    /// Are there pipes in the place of the workers' standard streams?
+    pub(super) pipes: bool,
+    pub(super) output_limit: Option<usize>,
     /// What there is of what tasks may need.
     pub(super) resources: Resources,
     /// Most workers of the tree that run at once.

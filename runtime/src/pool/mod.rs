@@ -33,6 +33,7 @@ mod feed;
 pub(crate) mod foreign;
 mod gauge;
 mod handle;
+mod hearing;
 mod hook;
 mod imap;
 mod interrupt;
@@ -66,6 +67,9 @@ mod worker_options;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+#[cfg(any(feature = "tracing", feature = "log"))]
+pub(crate) use current::current_run;
 
 pub use ahead::Ahead;
 pub use batch::Batch;

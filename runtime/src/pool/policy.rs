@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::admission::Needs;
 use super::cancel::CancelToken;
 use crate::journal::Journal;
+use crate::seeing::output::{Hear, OutputMode};
 use crate::seeing::progress::Watcher;
 
 /// What a batch does when an item of it fails.
@@ -130,6 +131,9 @@ pub(crate) struct Policy {
     pub(crate) account: bool,
     /// Who is told how far a batch is.
     pub(crate) progress: Option<Watcher>,
+    /// What becomes of its tasks' output, and who is told of it.
+    pub(crate) output: OutputMode,
+    pub(crate) hear: Option<Hear>,
 }
 
 impl Default for Policy {
@@ -147,6 +151,8 @@ impl Default for Policy {
             needs: Needs::default(),
             account: false,
             progress: None,
+            output: OutputMode::Inherit,
+            hear: None,
         }
     }
 }
@@ -256,6 +262,23 @@ macro_rules! run_options {
         /// Workers that are at something of a lower priority turn to it after their current chunk of items; nothing that runs is ended for it.
         pub fn priority(self, priority: i32) -> Self {
             self.set(move |policy| policy.needs.priority = priority)
+        }
+
+        /// What becomes of what the run's tasks write. Default: as the pool has it.
+        ///
+        /// In a pool whose workers inherit this process's streams there is nothing to be chosen: anything else is an error of kind
+        /// [`InvalidInput`](crate::ErrorKind::InvalidInput). [`Inline`](crate::Inline) leaves output where it goes.
+        pub fn output(self, mode: $crate::OutputMode) -> Self {
+            self.set(move |policy| policy.output = mode)
+        }
+
+        /// Tells `hear` what a task wrote when its result is handed out: the item's index, `None` for a single call, and the output. Not
+        /// called for tasks that wrote nothing, nor where output is not kept; see [`OutputMode`](crate::OutputMode).
+        ///
+        /// It is called in the thread that takes the results, in their order.
+        pub fn on_output(self, hear: impl Fn(Option<usize>, &$crate::TaskOutput) + Send + Sync + 'static) -> Self {
+            let hear = $crate::seeing::output::Hear(std::sync::Arc::new(hear));
+            self.set(move |policy| policy.hear = Some(hear.clone()))
         }
 
         /// Ends the run when `token` is cancelled, at the level at which it is.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::admission::IN_LANE;
 use super::claim::{self, Claim, Progress};
 use super::current::Now;
-use super::layout::{self, ControlView, Fault, JobView, Seat, attention, orders};
+use super::layout::{self, ControlView, Fault, JobView, NO_INDEX, Seat, attention, orders};
 use super::record::Recorder;
 use super::recycle::{Rules, Verdict};
 use super::{bell, mutants};
@@ -16,6 +16,7 @@ use crate::arena::{Arena, BlockId, Owner, mutant};
 use crate::message::Encoder;
 use crate::object::Spill;
 use crate::process::forget_panic;
+use crate::seeing::output::Marks;
 use crate::sync::permits::Permits;
 use crate::sys::clock::{self, ThreadTime};
 use crate::task::{Grain, RunCtx, TaskEntry, TaskFault, TaskId, WorkerState, registry};
@@ -48,6 +49,8 @@ pub(super) struct Worker<'a> {
     pub(super) permitted: u64,
     /// What tasks can ask about themselves; `None` where this is no worker process.
     pub(super) now: Option<&'static Now>,
+    /// Tells the output of items apart, where that is wanted.
+    pub(super) marks: Option<&'static Marks>,
 }
 
 /// Lets go of what the inputs of a job refer to, if no item will be run again. By whoever finished it: a worker, or the pool's
@@ -116,6 +119,10 @@ impl Worker<'_> {
         let recorder = Recorder::of(job, self.at);
         // The item whose result is to be judged before the next one begins.
         let unjudged = Cell::new(None);
+        let marks = self.marks.filter(|_| job.header.output != 0);
+        let is_seen = recorder.is_some() || marks.is_some();
+        // What is written from now on belongs to no item.
+        let end_output = || marks.iter().for_each(|marks| marks.set(0, 0));
         let mut fault = |item: usize, fault: TaskFault| {
             if matches!(fault, TaskFault::Panicked(_)) {
                 forget_panic();
@@ -133,6 +140,7 @@ impl Worker<'_> {
             if let Some(recorder) = &recorder {
                 recorder.fault();
             }
+            end_output();
             if job.header.most_failures != 0 {
                 count_failure(arena, control, job);
             }
@@ -172,6 +180,13 @@ impl Worker<'_> {
                 // What a program gives lies in one slot a chunk, and tells of failures itself.
                 unjudged.set(Some(item).filter(|_| entry.grain() == Grain::Item));
             }
+            if let Some(marks) = marks {
+                let index = match job.header.first {
+                    NO_INDEX => NO_INDEX,
+                    start => start + (first.get() + item) as u64,
+                };
+                marks.set(job.header.output, index);
+            }
             if let Some(recorder) = &recorder {
                 recorder.begin(first.get() + item, encoder);
             }
@@ -192,8 +207,9 @@ impl Worker<'_> {
             let mut hooks = Hooks { encoder: &mut encoder, fault, attend, mishap };
             let end = self.run_chunk(job, entry, claimed, &mut hooks);
             judge(&encoder);
-            if let Some(recorder) = &recorder {
-                recorder.pause();
+            if is_seen {
+                recorder.iter().for_each(Recorder::pause);
+                end_output();
             }
             let items = end.saturating_sub(claimed.start);
             if let Some((begun, then)) = begun {

@@ -77,6 +77,7 @@ impl Runner<'_> {
         whole(self.feed::<F, M, _>(items.into_iter(), false)?, |feed, step| match step {
             Step::Window(flight) => {
                 let reader = flight.window.reader();
+                flight.window.job().hand_over(0..reader.items());
                 if feed.journal.is_none() {
                     reader.read_all(&mut out)?;
                 } else {
@@ -110,6 +111,7 @@ impl Runner<'_> {
             match step {
                 Step::Window(flight) => {
                     let reader = flight.window.reader();
+                    flight.window.job().hand_over(0..reader.items());
                     out.extend((0..reader.items()).map(|item| flight.read(&reader, item, &mut feed.journal)));
                     core.finish(flight.window.job());
                 }
@@ -141,7 +143,9 @@ impl Runner<'_> {
         }
         whole(feed, |_, step| match step {
             Step::Window(flight) => {
-                flight.window.reader().check_all()?;
+                let reader = flight.window.reader();
+                flight.window.job().hand_over(0..reader.items());
+                reader.check_all()?;
                 core.strike(flight.window.job());
                 out.push(flight.window, core.estate.clone());
                 Ok(())

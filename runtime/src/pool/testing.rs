@@ -226,6 +226,7 @@ impl<R: Message> Table<R> {
             permits: None,
             permitted: 0,
             now: None,
+            marks: None,
         };
         while let Some((seq, job)) = control.oldest() {
             worker.work_on(&control, seq, job).expect("a job that makes sense");

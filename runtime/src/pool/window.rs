@@ -175,6 +175,8 @@ impl<R: Message> Window<R> {
     /// A worker died and left bytes that are no result.
     pub(super) fn output_of_chunk(&self, chunk: usize) -> Result<*const u8, TaskError> {
         let view = self.job.view();
+        self.job.read_output();
+        self.job.hand_over(view.range(chunk));
         let slot = view.output(chunk).cast_const();
         if self.job.is_suspect() {
             check::<R>(&self.job, view.range(chunk).start, slot)?;
@@ -196,6 +198,7 @@ impl<R: Message> Window<R> {
 
     /// The outputs of items whose chunks are done, as far as they have one.
     pub(super) fn reader(&self) -> Reader<'_, R> {
+        self.job.read_output();
         let failures = if self.job.is_clean() { BTreeMap::new() } else { self.job.failures() };
         Reader { view: self.job.view(), job: &self.job, failures, suspect: self.job.is_suspect(), output: PhantomData }
     }

@@ -13,6 +13,7 @@ use super::recycle::Rules;
 use super::run::Worker;
 use super::{limits, state as pool_state};
 use crate::arena::{self, Arena, BlockId, Owner};
+use crate::seeing::output::{Marks, Nonce};
 use crate::sync::{permits, wait};
 use crate::sys::{clock, futex};
 use crate::task::{always_capture_backtraces, install_panic_hook};
@@ -84,10 +85,18 @@ pub(crate) fn main(boot: BlockId) -> i32 {
     if let (Some(permits), Some(block)) = (permits, block) {
         permits::join(arena, permits, block);
     }
+    let nonce = Nonce::from_words(control.control.nonce.each_ref().map(|word| word.load(Acquire)));
+    let marks = if nonce == Nonce::default() { None } else { Marks::install(nonce) };
+    // For the life of this process.
+    let marks = marks.map(|marks| &*Box::leak(Box::new(marks)));
     let now = Some(current::install(arena, seat));
+    let records = control.control.records.load(Acquire);
+    if records != 0 {
+        crate::seeing::records::install(arena, records, at);
+    }
     let (leaving, aside, single, crowded, permitted) = (false, false, false, false, 0);
     let mut worker =
-        Worker { arena, me, seat, at, state, rules, leaving, aside, single, crowded, permits, permitted, now };
+        Worker { arena, me, seat, at, state, rules, leaving, aside, single, crowded, permits, permitted, now, marks };
     install_panic_hook(crate::process::note_panic);
     let initializer = &control.control.initializer;
     if !hook::run(arena, initializer, seat, &mut worker.state, Returns::Checked) {

@@ -8,6 +8,7 @@ use super::hook;
 use super::layout::KINDS;
 use super::{Pool, PoolBuilder, PoolError};
 use crate::ErrorKind;
+use crate::seeing::output::OutputMode;
 use crate::task::{Accept, TaskError, TaskFn};
 
 impl PoolBuilder {
@@ -235,6 +236,49 @@ impl PoolBuilder {
             self.options.limits.refuse("a budget of no running worker: no task could run".into());
         }
         self.options.limits.budget = Some(running);
+        self
+    }
+
+    /// Do workers' log records come to this process? Default: where the features `tracing` or `log` are on and this process has a
+    /// subscriber, or a logger, when the pool is built.
+    ///
+    /// With `false` workers log nothing, unless an [`initializer`](Self::initializer) sets up a subscriber or a logger of their own, which it
+    /// can do only then.
+    pub fn forward_records(mut self, forward: bool) -> Self {
+        self.options.limits.records = Some(forward);
+        self
+    }
+
+    /// What becomes of what tasks write to standard output and standard error, by Rust, C or a command. Default
+    /// [`OutputMode::Inherit`]: it goes where this process's goes. A batch may choose [otherwise](crate::Batch::output).
+    ///
+    /// With anything else the workers' descriptors 1 and 2 are pipes, so no terminal for them. What is written while no task runs, and by
+    /// threads or commands that outlive their task, goes on as it comes, or counts as the next task's.
+    ///
+    /// ```
+    /// use offspring::{OutputMode, Pool, task};
+    ///
+    /// #[task]
+    /// fn hash(name: &str) -> usize {
+    ///     eprintln!("hashing {name}");
+    ///     name.len()
+    /// }
+    ///
+    /// // Prints `[worker-1 hash #0] hashing a`, and so on.
+    /// let pool = Pool::builder().workers(2).output(OutputMode::Tagged).build()?;
+    /// assert_eq!(pool.map(hash, ["a", "bc"])?, [1, 2]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn output(mut self, mode: OutputMode) -> Self {
+        self.options.limits.pipes = mode != OutputMode::Inherit;
+        self.options.policy.output = mode;
+        self
+    }
+
+    /// How much of each stream of a task is kept, in bytes, where output is kept: one half from its beginning and one from its end. Default
+    /// 1 MiB. A task may write more than that, or gigabytes: the rest is counted and thrown away.
+    pub fn output_limit(mut self, bytes: usize) -> Self {
+        self.options.limits.output_limit = Some(bytes);
         self
     }
 

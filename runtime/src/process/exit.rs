@@ -68,6 +68,8 @@ static CODE: AtomicI32 = AtomicI32::new(0);
 fn end_children() {
     await_children();
     stderr_tail::flush();
+    crate::seeing::output::flush();
+    crate::seeing::records::flush();
     let code = CODE.load(Ordering::SeqCst);
     if code != 0 {
         // SAFETY: flushes all streams of the C library, which `exit` would do next; those of Rust are flushed by now.

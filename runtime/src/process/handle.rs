@@ -70,7 +70,7 @@ impl Death {
                 location: panic.location.clone(),
                 worker: self.pid,
                 tries,
-                backtrace: panic.backtrace.clone(),
+                backtrace: panic.backtrace.clone().map(String::into_boxed_str),
             },
             note => TaskError::WorkerDied {
                 context: match note {
@@ -83,7 +83,7 @@ impl Death {
                 note: note.as_ref().map(ToString::to_string),
                 oom_killed: self.oom_killed,
                 usage: self.usage.map(Box::new),
-                stderr: self.stderr.clone(),
+                stderr: self.stderr.clone().map(String::into_boxed_str),
             },
         }
     }

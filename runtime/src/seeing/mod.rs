@@ -3,6 +3,7 @@
 //! - `progress`: how far a run is, told again and again ([`Progress`]); `bar` draws it (feature `progress`).
 //! - `ledger`: what was measured, gathered in bounded memory; `spread` holds distributions. `report` is what users get of it, as text, by `json`, as a page
 //!   by `html` and `svg`, as a timeline by `trace`.
+//! - `output`: what tasks write to their standard streams, told apart by marks. `records`: what they log (features `tracing`, `log`).
 //!
 //! Nothing here knows of pools: `pool` says what happened, `pool/record.rs` how workers write it down.
 
@@ -11,7 +12,13 @@ mod bar;
 mod html;
 mod json;
 pub(crate) mod ledger;
+pub(crate) mod output;
 pub(crate) mod progress;
+#[cfg(any(feature = "tracing", feature = "log"))]
+pub(crate) mod records;
+#[cfg(not(any(feature = "tracing", feature = "log")))]
+#[path = "records/absent.rs"]
+pub(crate) mod records;
 mod report;
 mod spread;
 mod svg;

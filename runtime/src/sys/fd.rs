@@ -26,6 +26,54 @@ pub(crate) fn above_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
     }
 }
 
+/// A copy of the descriptor of this number, above 2 and with close-on-exec.
+pub(crate) fn copy_above_streams(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl on a number; on success the result is a new descriptor.
+    unsafe {
+        let copy = libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3);
+        if copy < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(copy)) }
+    }
+}
+
+/// Writes all of it to the standard stream of this number, whatever buffers and locks there are in this process.
+pub(crate) fn write_stream(number: RawFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        // SAFETY: reads as many bytes as there are.
+        let written = unsafe { libc::write(number, bytes.as_ptr().cast(), bytes.len()) };
+        match usize::try_from(written) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                // Somebody has set it so; it is waited for all the same.
+                error if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut poll = libc::pollfd { fd: number, events: libc::POLLOUT, revents: 0 };
+                    // SAFETY: one pollfd, a local.
+                    unsafe { libc::poll(&mut poll, 1, -1) };
+                }
+                error => return Err(error),
+            },
+        }
+    }
+    Ok(())
+}
+
+unsafe extern "C" {
+    #[link_name = "stdout"]
+    static C_STDOUT: *mut libc::FILE;
+}
+
+/// Has C's standard output written line by line, as to a terminal. Before anything was written to it.
+pub(crate) fn buffer_c_output_by_lines() {
+    // SAFETY: the C library's own stream, which is never closed by us; with no buffer given it keeps its own.
+    unsafe { libc::setvbuf(C_STDOUT, std::ptr::null_mut(), libc::_IOLBF, 0) };
+}
+
+/// Writes what C's streams have in their buffers.
+pub(crate) fn flush_c_output() {
+    // SAFETY: null stands for all streams.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+}
+
 /// `socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)`: keeps messages apart, and tells of the other end's closing.
 pub(crate) fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [0; 2];

@@ -91,7 +91,7 @@ pub enum TaskError {
         /// How often the task was begun, this time included: more than once where workers had died with it.
         tries: u32,
         /// The backtrace, when `RUST_BACKTRACE` asks for one.
-        backtrace: Option<String>,
+        backtrace: Option<Box<str>>,
     },
     /// The process that ran the task ended before it gave a value: it was killed, it crashed or it called `exit`.
     #[error("{context}: its process {worker} ended ({status}{}), tries: {tries}{}", because(*oom_killed, note.as_deref()), last_words(context, stderr.as_deref()))]
@@ -111,7 +111,7 @@ pub enum TaskError {
         /// What the process had used; `None` where somebody else took its exit status.
         usage: Option<Box<Usage>>,
         /// The last that it wrote to its standard error, where that was asked for.
-        stderr: Option<String>,
+        stderr: Option<Box<str>>,
     },
     /// The task ran longer than its limit and was ended.
     #[error("{context} ran longer than {limit:?} and was ended{}", context.epilogue())]
@@ -440,7 +440,7 @@ impl TaskError {
     /// [`PoolBuilder::backtraces`](crate::PoolBuilder::backtraces) asked for it; of a crash, see [`CrashTrace`].
     pub fn backtrace(&self) -> Option<String> {
         match self {
-            TaskError::Panicked { backtrace, .. } => backtrace.clone(),
+            TaskError::Panicked { backtrace, .. } => backtrace.as_deref().map(str::to_owned),
             _ => self.crash().map(ToString::to_string),
         }
     }
@@ -490,7 +490,7 @@ mod tests {
             note: Some("a note".to_owned()),
             oom_killed: Some(true),
             usage: None,
-            stderr: Some("a line\n".to_owned()),
+            stderr: Some("a line\n".into()),
         };
         let text = died.to_string();
         assert!(text.ends_with("memory ran out: a note), tries: 2; its last words:\na line"), "{text}");

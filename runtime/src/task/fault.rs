@@ -79,6 +79,7 @@ impl TaskFault {
     pub fn into_error(self, context: TaskContext, worker: u32, tries: u32) -> TaskError {
         match self {
             TaskFault::Panicked(PanicRecord { message, location, backtrace }) => {
+                let backtrace = backtrace.map(String::into_boxed_str);
                 TaskError::Panicked { context, message, location, worker, tries, backtrace }
             }
             TaskFault::NotSendable { reason, kind } => TaskError::NotSendable { context, reason, kind },

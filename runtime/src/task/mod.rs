@@ -52,6 +52,7 @@ pub use program::{Fuse, Fused, Program, lookup as lookup_program};
 pub use registry::{TaskId, TaskInfo, tasks};
 pub(crate) use run::function as function_of;
 pub use run::{Fallibly, Made, Plainly, RunCtx, STAGE_SHIFT, SlotLayout, constructor, plain, state, with_state};
+pub(crate) use seen::Kept as KeptOutput;
 pub use seen::TaskOutput;
 pub use shown::{AnyArgument, Arguments, DebugArgument, Shown, show};
 pub use slot::Slots;

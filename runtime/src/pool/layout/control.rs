@@ -43,6 +43,10 @@ pub(in crate::pool) struct Control {
     pub(in crate::pool) permits: AtomicU64,
     /// What a worker is to look to; see `recycle.rs`.
     pub(in crate::pool) rules: RuleWords,
+    /// How workers mark which item writes; zeros: they do not. See `seeing::output`.
+    pub(in crate::pool) nonce: [AtomicU64; 2],
+    /// Where workers find what to do with log records, or 0. See `seeing::records`.
+    pub(in crate::pool) records: AtomicU64,
     /// Rung when there is something for the watching thread of the pool's process; see `watch.rs`.
     pub(in crate::pool) watch_bell: AtomicU32,
     /// Nonzero: jobs wait for room in the ring, so ring the bell above when an entry is passed.

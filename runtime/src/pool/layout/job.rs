@@ -42,6 +42,8 @@ pub(in crate::pool) struct JobHeader {
     /// What workers write down of each item; see [`recording`](super::recording). And where, or 0.
     pub(in crate::pool) recording: u64,
     pub(in crate::pool) records_at: u64,
+    /// The number under which the batch's output is kept, or 0.
+    pub(in crate::pool) output: u64,
     /// The next chunk to try. A hint: the chunk's word decides.
     pub(in crate::pool) cursor: Line<AtomicU64>,
     /// What the caller waits for; see [`want`].
@@ -80,6 +82,8 @@ pub(in crate::pool) mod attention {
     pub(in crate::pool) const JUDGED: u32 = 4;
     /// Each item has a record.
     pub(in crate::pool) const RECORDED: u32 = 8;
+    /// The worker marks which item writes to its standard streams.
+    pub(in crate::pool) const MARKED: u32 = 16;
 }
 
 /// Values of [`JobHeader::want`]; anything else is a chunk's index plus 1.
@@ -209,6 +213,7 @@ pub(in crate::pool) struct JobTerms {
     pub(in crate::pool) token: u64,
     pub(in crate::pool) most_failures: u64,
     pub(in crate::pool) recording: u32,
+    pub(in crate::pool) output: u64,
     pub(in crate::pool) attention: u32,
 }
 
@@ -241,6 +246,7 @@ pub(in crate::pool) fn new_job(arena: &'static Arena, shape: &JobShape, terms: &
         most_failures: terms.most_failures,
         recording: terms.recording.into(),
         records_at: records_at as u64,
+        output: terms.output,
         cursor: Line::default(),
         want: Line::default(),
         attention: AtomicU32::new(terms.attention),
