@@ -1,7 +1,9 @@
 //! Counting words: the flow of the example `wordcount` against one thread with the same tokenizer and the same map, over files in the page cache.
 //!
 //! `cargo bench -p offspring-examples --bench wordcount`. The corpus is made up: 3,000 files of 4 to 60 KB with words as frequent as words
-//! are, some 50,000 different ones. The throughput is that of the files' bytes.
+//! are, some 50,000 different ones. The throughput is that of the files' bytes. First it prints what CPU time both take, all processes together: that
+//! holds on a busy machine too.
+#![allow(clippy::print_stdout, reason = "a program")]
 
 use std::fs;
 use std::hint::black_box;
@@ -51,12 +53,44 @@ fn count_by_flow(pool: &Pool, paths: &[PathBuf]) -> usize {
     pool.flow(pieces).try_map(read_text).flat_map(words_of).reduce_by_key(sum).expect("readable files").len()
 }
 
+/// Seconds of CPU that the threads of this process and of the pool's workers have had.
+fn cpu_of(pool: &Pool) -> f64 {
+    let workers = pool.workers().into_iter().map(|worker| worker.pid);
+    let nanos = workers.chain([std::process::id()]).map(|pid| {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a running process");
+        let had = |thread: &Path| -> Option<u64> {
+            fs::read_to_string(thread.join("schedstat")).ok()?.split(' ').next()?.parse().ok()
+        };
+        threads.flatten().filter_map(|thread| had(&thread.path())).sum::<u64>()
+    });
+    nanos.sum::<u64>() as f64 * 1e-9
+}
+
+/// Prints what CPU time the loop and the flow take.
+fn print_cpu(pool: &Pool, paths: &[PathBuf], bytes: u64) {
+    const RUNS: u32 = 5;
+    let per_run = |run: &dyn Fn() -> usize| {
+        // The first runs teach the pool how long an item takes.
+        (0..2).for_each(|_| drop(black_box(run())));
+        let before = cpu_of(pool);
+        (0..RUNS).for_each(|_| drop(black_box(run())));
+        (cpu_of(pool) - before) / f64::from(RUNS)
+    };
+    let alone = per_run(&|| count_alone(paths).expect("readable files").len());
+    let flow = per_run(&|| count_by_flow(pool, paths));
+    println!(
+        "CPU time for {bytes} bytes: one thread {alone:.3} s, flow {flow:.3} s in all its processes, {:.2} times as much",
+        flow / alone
+    );
+}
+
 fn wordcount(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a directory");
     let (paths, bytes) = corpus(dir.path());
     let pool = Pool::new().expect("a pool");
     let alone = count_alone(&paths).expect("readable files");
     assert_eq!(count_by_flow(&pool, &paths), alone.len());
+    print_cpu(&pool, &paths, bytes);
     let mut group = c.benchmark_group("wordcount");
     group.throughput(Throughput::Bytes(bytes)).sample_size(10);
     group.bench_function("one thread", |b| b.iter(|| black_box(count_alone(&paths)).expect("readable files").len()));

@@ -509,8 +509,19 @@ fn a_token_ends_a_flow_over_endless_input() {
     assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
     canceller.join().unwrap();
     assert_eq!(pool.flow(0..9u64).map(twist).count().unwrap(), 9);
-    let error = Inline::new().flow(0u64..).map(twist).cancel(&token).count().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+    // Cancelled before it began, it is an error too, and not an empty result.
+    fn refused(engine: &impl Executor, token: &CancelToken) {
+        let error = engine.flow(0u64..).map(twist).cancel(token).count().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+        let error = engine.flow(0..5u64).map(twist).cancel(token).collect().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+        let error = engine.flow(0..5u64).map(twist).cancel(token).reduce(sum).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+        let streamed: Vec<_> = engine.flow(0..5u64).map(twist).cancel(token).stream().collect();
+        assert!(streamed.len() == 1 && streamed[0].is_err(), "{streamed:?}");
+    }
+    refused(&pool, &token);
+    refused(&Inline::new(), &token);
 }
 
 /// The first failure that is too much ends the flow, over endless input too.

@@ -8,7 +8,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use offspring::{ErrorKind, Executor, FlowError, Inline, Journal, OnError, Outcome, Pool, RunOptions, task};
+use offspring::{
+    CancelToken, ErrorKind, Executor, FlowError, Inline, Journal, OnError, Outcome, Pool, Queue, RunOptions, task,
+};
 use offspring_tests::kill::Random;
 use offspring_tests::{Watchdog, watchdog};
 
@@ -406,4 +408,33 @@ fn a_journal_that_cannot_be_had_is_the_flow_s_error_even_where_there_is_a_handle
     let missing = pool.flow(0..9u64).journal(room.directory.path().join("none/run.db")).map(twist).count().unwrap_err();
     assert!(missing.kind() == ErrorKind::Io && missing.to_string().contains("the directory must exist"), "{missing}");
     assert_eq!(pool.flow(0..9u64).map(twist).count().unwrap(), 9);
+}
+
+#[test]
+fn a_flow_that_was_cancelled_goes_on_and_what_cannot_be_kept_is_an_error() {
+    let room = Room::new();
+    fn check(engine: &impl Executor, room: &Room) {
+        let _ = fs::remove_file(room.file());
+        let token = CancelToken::new().unwrap();
+        token.cancel();
+        let flow = |items: u64| engine.flow(room.items(0..items)).journal(room.file()).map(noted);
+        assert_eq!(flow(9).cancel(&token).reduce(sum).unwrap_err().kind(), ErrorKind::Cancelled);
+        assert_eq!(room.ran(), NONE);
+        assert_eq!(flow(5).reduce(sum).unwrap(), Some(10));
+        assert_eq!(flow(9).cancel(&token).reduce(sum).unwrap_err().kind(), ErrorKind::Cancelled);
+        assert_eq!(flow(9).reduce(sum).unwrap(), Some(36));
+        assert_eq!(room.ran(), (0..9).collect::<Vec<_>>());
+        let queues = engine.flow(0..5u64).journal(room.file()).map(queue_of).collect().map(|queues| queues.len());
+        let refused = queues.unwrap_err();
+        assert!(refused.kind() == ErrorKind::NotSendable && refused.to_string().contains("journal"), "{refused}");
+    }
+    check(&Inline::new(), &room);
+    check(&pool(), &room);
+}
+
+#[task]
+fn queue_of(x: u64) -> Queue<u64> {
+    let queue = Queue::unbounded().expect("a queue");
+    queue.put(&x).expect("room");
+    queue
 }

@@ -207,6 +207,8 @@ where
     source: Rc<RefCell<Source<I>>>,
     /// While the engine runs some.
     course: Option<Course<'e, T::Partial>>,
+    /// The item that was there when it began.
+    began_with: Option<usize>,
     /// What it gave last.
     ready: Option<Part<Outcome<T::Partial>>>,
     is_over: bool,
@@ -233,7 +235,17 @@ where
         let (held, aside, passed) = (None, VecDeque::new(), VecDeque::new());
         let source = Source { items, journal, next: 0, held, aside, passed, first: 0 };
         let source = Rc::new(RefCell::new(source));
-        Durable { engine, options, names, source, course: None, ready: None, is_over: false, types: PhantomData }
+        Durable {
+            engine,
+            options,
+            names,
+            source,
+            course: None,
+            began_with: None,
+            ready: None,
+            is_over: false,
+            types: PhantomData,
+        }
     }
 
     /// The next part; `None`: there is none.
@@ -268,6 +280,15 @@ where
                 },
                 None => self.course = None,
             }
+            let source = self.source.borrow();
+            // What began this run was not taken, and nobody says why: it never will be.
+            if self.course.is_none()
+                && let Some((_, index, _)) = source.held
+                && source.passed.is_empty()
+                && self.began_with == Some(index)
+            {
+                return Some(Err(TaskError::Cancelled { context: self.context(index) }));
+            }
         }
     }
 
@@ -275,6 +296,7 @@ where
         let mut source = self.source.borrow_mut();
         source.passed.clear();
         source.first = 0;
+        self.began_with = source.held.as_ref().map(|(_, index, _)| *index);
         let items = Passing::<I, S, C, T> { source: self.source.clone(), is_over: false, types: PhantomData };
         self.course = Some(Box::new(self.engine.run_program::<Work<S, C, T>, _>(items, self.options.clone())));
     }

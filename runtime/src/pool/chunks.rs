@@ -141,6 +141,14 @@ where
         }
         if feed.steps.is_empty() {
             let panic = feed.panic.take();
+            // Given up before all of the input was read, with nothing under way that would tell.
+            if let Some(ending) = feed.errand.ending()
+                && panic.is_none()
+                && !feed.has_ended()
+            {
+                let error = ending.error(feed.errand.context(None));
+                return self.end(error);
+            }
             // Nothing is left: from here on the pool can end.
             self.feed = None;
             if let Some(panic) = panic {
