@@ -248,7 +248,10 @@ fn moody((x, log): (u64, PathBuf)) -> Result<u64, String> {
     match x % 5 {
         1 => Err(format!("{x} is out")),
         2 => panic!("{x} is unlucky"),
-        4 => std::process::abort(),
+        4 => {
+            offspring::Signal::KILL.raise();
+            Err("it died".into())
+        }
         _ => Ok(x),
     }
 }
