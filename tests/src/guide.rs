@@ -48,5 +48,7 @@ mod tasks {}
 mod testing {}
 #[doc = include_str!("../../guide/src/workers.md")]
 mod workers {}
+#[doc = include_str!("../../guide/src/seeing.md")]
+mod seeing {}
 #[doc = include_str!("../../guide/src/shared-data.md")]
 mod shared_data {}
