@@ -352,6 +352,11 @@ impl<T: Transport> Driver<T> {
 
     /// A chunk is carried no further: its items are sent one by one, as most of them are not to blame.
     fn lose(&mut self, flight: Arc<Flight>, parcel: &Parcel, tries: u32, why: &str) {
+        // A transport may drop what was cancelled before anybody had it.
+        if let Some(ending) = flight.course.ending() {
+            flight.give_up(Lost::Ended(ending));
+            return;
+        }
         let give_up = |flight: &Flight, what: &str| {
             let context = flight.context(flight.range.start);
             flight.give_up(Lost::Error(TaskError::WorkerDied {

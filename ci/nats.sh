@@ -1,0 +1,11 @@
+#!/bin/bash
+# The package for NATS: lints, documentation, tests. The tests need nats-server; on Debian
+# `apt-get install --no-install-recommends nats-server iproute2 openssl`; those over several hosts need to be root.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# Debian has the server where only root's PATH looks.
+export PATH="$PATH:/usr/sbin"
+cargo clippy -p offspring-nats --all-targets -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc -p offspring-nats --no-deps
+# Two at a time: each test has a server, workers and their pools.
+timeout 1800 cargo test -p offspring-nats -- --test-threads=2
