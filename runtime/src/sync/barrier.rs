@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::common::deadline;
 use super::error::{Result, SyncError};
-use super::raw::{Met, RawBarrier};
+use super::raw::{Meeting, RawBarrier};
 use crate::arena::{Arena, ArenaError, Owner, SLOTS};
 use crate::object::{Doomed, Handle, Kind, Locked, Object, Role, Set, message_by_handle};
 
@@ -194,10 +194,10 @@ impl Barrier {
         let (shared, me) = (self.shared(), self.handle.arena().me());
         let note = |phase| Set::wide(&shared.seen[me.slot()], pack(me, phase));
         match shared.raw.wait(&self.handle, note, deadline)? {
-            Met::Last => Ok(BarrierWaitResult { is_leader: true }),
-            Met::Met => Ok(BarrierWaitResult { is_leader: false }),
-            Met::Broken => Err(SyncError::Broken),
-            Met::TimedOut => Err(SyncError::Timeout { what: "barrier" }),
+            Meeting::Last => Ok(BarrierWaitResult { is_leader: true }),
+            Meeting::Met => Ok(BarrierWaitResult { is_leader: false }),
+            Meeting::Broken => Err(SyncError::Broken),
+            Meeting::TimedOut => Err(SyncError::Timeout { what: "barrier" }),
         }
     }
 }

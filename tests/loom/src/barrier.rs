@@ -7,7 +7,7 @@ use loom::thread;
 use crate::place::Object;
 use crate::sync::prim::AtomicU32;
 use crate::sync::prim::Ordering;
-use crate::sync::raw::{Met, Place, RawBarrier};
+use crate::sync::raw::{Meeting, Place, RawBarrier};
 
 /// The phase in which each of three processes waited last.
 struct Barrier {
@@ -27,7 +27,7 @@ impl Barrier {
         Arc::new(barrier)
     }
 
-    fn wait(&self, me: usize, deadline: Option<Instant>) -> Met {
+    fn wait(&self, me: usize, deadline: Option<Instant>) -> Meeting {
         self.raw.wait(&self.object, |phase| Object::set(&self.seen[me], phase), deadline).unwrap()
     }
 
@@ -59,7 +59,10 @@ fn two_meet_twice_and_one_of_them_comes_last_each_time() {
         let mine = [barrier.wait(1, None), barrier.wait(1, None)];
         let theirs = other.join().unwrap();
         for (mine, theirs) in mine.into_iter().zip(theirs) {
-            assert!(matches!((mine, theirs), (Met::Last, Met::Met) | (Met::Met, Met::Last)), "{mine:?} {theirs:?}");
+            assert!(
+                matches!((mine, theirs), (Meeting::Last, Meeting::Met) | (Meeting::Met, Meeting::Last)),
+                "{mine:?} {theirs:?}"
+            );
         }
     });
 }
@@ -74,8 +77,8 @@ fn three_meet_and_one_of_them_comes_last() {
         });
         let mut met = vec![barrier.wait(2, None)];
         met.extend(others.into_iter().map(|other| other.join().unwrap()));
-        assert_eq!(met.iter().filter(|met| **met == Met::Last).count(), 1, "{met:?}");
-        assert_eq!(met.iter().filter(|met| **met == Met::Met).count(), 2, "{met:?}");
+        assert_eq!(met.iter().filter(|met| **met == Meeting::Last).count(), 1, "{met:?}");
+        assert_eq!(met.iter().filter(|met| **met == Meeting::Met).count(), 2, "{met:?}");
     });
 }
 
@@ -89,8 +92,8 @@ fn a_wait_whose_time_is_over_breaks_it_for_both_or_for_none() {
         let mine = barrier.wait(1, None);
         let theirs = other.join().unwrap();
         match (mine, theirs) {
-            (Met::Last, Met::Met) | (Met::Met, Met::Last) => assert!(!barrier.raw.is_broken()),
-            (Met::Broken, Met::TimedOut) => assert!(barrier.raw.is_broken()),
+            (Meeting::Last, Meeting::Met) | (Meeting::Met, Meeting::Last) => assert!(!barrier.raw.is_broken()),
+            (Meeting::Broken, Meeting::TimedOut) => assert!(barrier.raw.is_broken()),
             other => panic!("{other:?}"),
         }
     });
@@ -105,7 +108,7 @@ fn an_abort_ends_all_waits() {
             thread::spawn(move || barrier.wait(me, None))
         });
         barrier.raw.abort(&barrier.object).unwrap();
-        assert!(waiting.into_iter().all(|it| it.join().unwrap() == Met::Broken));
+        assert!(waiting.into_iter().all(|it| it.join().unwrap() == Meeting::Broken));
     });
 }
 
@@ -117,12 +120,15 @@ fn a_reset_ends_the_waits_of_those_who_came_before_it() {
         let other = thread::spawn(move || {
             let first = other.wait(0, None);
             // Whoever was sent away comes again.
-            if first == Met::Broken { (1, other.wait(0, None)) } else { (0, first) }
+            if first == Meeting::Broken { (1, other.wait(0, None)) } else { (0, first) }
         });
         barrier.raw.reset(&barrier.object).unwrap();
         let mine = barrier.wait(1, None);
         let (_, theirs) = other.join().unwrap();
-        assert!(matches!((mine, theirs), (Met::Last, Met::Met) | (Met::Met, Met::Last)), "{mine:?} {theirs:?}");
+        assert!(
+            matches!((mine, theirs), (Meeting::Last, Meeting::Met) | (Meeting::Met, Meeting::Last)),
+            "{mine:?} {theirs:?}"
+        );
     });
 }
 
@@ -133,11 +139,11 @@ fn nobody_waits_for_one_who_died_between_two_rounds() {
         let (dead, other) = (Arc::clone(&barrier), Arc::clone(&barrier));
         let dead = thread::spawn(move || dead.wait(0, None));
         let other = thread::spawn(move || [other.wait(1, None), other.wait(1, None)]);
-        assert!(matches!(dead.join().unwrap(), Met::Last | Met::Met));
+        assert!(matches!(dead.join().unwrap(), Meeting::Last | Meeting::Met));
         barrier.audit(0);
         let [first, second] = other.join().unwrap();
-        assert!(matches!(first, Met::Last | Met::Met), "{first:?}");
-        assert_eq!(second, Met::Broken);
+        assert!(matches!(first, Meeting::Last | Meeting::Met), "{first:?}");
+        assert_eq!(second, Meeting::Broken);
     });
 }
 

@@ -93,7 +93,7 @@ unsafe impl<T: Message, const N: usize> Message for [T; N] {
         if T::COPY.is_enabled() && size_of::<Self::Resolver>() == 0 {
             // SAFETY: `COPY` says that elements are their bytes: there are no parts to write, and nothing to remember of them. A value
             // of no size has no bytes that could be wrong.
-            return Ok(unsafe { std::mem::MaybeUninit::<Self::Resolver>::uninit().assume_init() });
+            return Ok(unsafe { std::ptr::NonNull::<Self::Resolver>::dangling().read() });
         }
         // Elements without parts have resolvers of no size: then this vector allocates nothing.
         let resolvers: Vec<_> = this.iter().map(|value| T::write_parts(value, encoder)).collect::<Result<_, _>>()?;

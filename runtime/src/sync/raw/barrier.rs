@@ -16,7 +16,7 @@ pub(crate) const LONG_AGO: u32 = 1 << 31;
 
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Met {
+pub(crate) enum Meeting {
     /// All came, this one last.
     Last,
     /// All came.
@@ -117,11 +117,11 @@ impl RawBarrier {
         place: &P,
         note: impl Fn(u32) -> P::Set,
         deadline: Option<Instant>,
-    ) -> Result<Met, P::Error> {
+    ) -> Result<Meeting, P::Error> {
         let locked = place.lock()?;
         let phase = self.phase.load(Ordering::Relaxed);
         if phase & BROKEN != 0 {
-            return Ok(Met::Broken);
+            return Ok(Meeting::Broken);
         }
         let breaks = self.breaks.load(Ordering::Relaxed);
         let there = self.waiting.load(Ordering::Relaxed) + 1;
@@ -136,7 +136,7 @@ impl RawBarrier {
             );
             drop(locked);
             self.wake_sleepers();
-            return Ok(Met::Last);
+            return Ok(Meeting::Last);
         }
         if mutant(mutants::BARRIER_IN_TWO_STEPS) {
             P::store(&locked, &[P::set(&self.waiting, there)]);
@@ -146,12 +146,12 @@ impl RawBarrier {
         if !spin_until(|| self.phase.load(Ordering::Acquire) != phase) {
             while self.phase.load(Ordering::Acquire) == phase {
                 if wait(&self.phase, phase, deadline) == Wait::TimedOut && self.give_up(place, phase)? {
-                    return Ok(Met::TimedOut);
+                    return Ok(Meeting::TimedOut);
                 }
             }
         }
         let broken = self.breaks.load(Ordering::Acquire) != breaks && self.was_broken(place, phase, breaks)?;
-        Ok(if broken { Met::Broken } else { Met::Met })
+        Ok(if broken { Meeting::Broken } else { Meeting::Met })
     }
 
     /// The time of a wait in this phase is over: breaks the barrier, if it is not too late for that.

@@ -13,7 +13,7 @@ mod mutex;
 mod rwlock;
 mod semaphore;
 
-pub(crate) use barrier::{Met, RawBarrier};
+pub(crate) use barrier::{Meeting, RawBarrier};
 pub(crate) use condition::RawCondition;
 pub(crate) use event::RawEvent;
 pub(crate) use mutex::RawMutex;
