@@ -35,7 +35,7 @@ pub struct Runner {
 #[derive(Debug)]
 enum How {
     Pooled(Pool),
-    Inline(Inline),
+    Inline(Box<Inline>),
 }
 
 /// What can be ended.
@@ -70,7 +70,7 @@ impl Runner {
 
     /// Runs chunks in the thread that asks for it. A task that crashes takes the process along; nothing can be ended by force.
     pub fn inline(inline: Inline) -> Runner {
-        Runner::new(How::Inline(inline))
+        Runner::new(How::Inline(Box::new(inline)))
     }
 
     fn new(how: How) -> Runner {
