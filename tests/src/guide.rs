@@ -30,6 +30,8 @@ mod how_it_works {}
 mod isolation {}
 #[doc = include_str!("../../guide/src/locks.md")]
 mod locks {}
+#[doc = include_str!("../../guide/src/output.md")]
+mod output {}
 #[doc = include_str!("../../guide/src/performance.md")]
 mod performance {}
 #[doc = include_str!("../../guide/src/platform.md")]
