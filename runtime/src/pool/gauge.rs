@@ -133,6 +133,7 @@ fn workers(core: &Core, control: &ControlView<'_>, live: &[Arc<Job>]) -> Vec<Wor
         worker.item = item.and_then(|item| job.context(item).item);
         worker.since = Duration::from_nanos(now.saturating_sub(seat.since.load(Relaxed)));
         worker.items = seat.items.load(Relaxed);
+        worker.progress = seat.said.of(seat, job.id());
         workers.push(worker);
     }
     workers

@@ -50,7 +50,7 @@ pub struct WorkerProgress {
     pub since: Duration,
     /// Items that it has finished, of all batches.
     pub items: u64,
-    /// What the task said of itself.
+    /// What the task said of itself with [`task::progress`](crate::task::progress): what is done, and of how much.
     pub progress: Option<(u64, u64)>,
 }
 
