@@ -38,6 +38,7 @@ pub struct TaskCall {
     pub(super) role: Role,
     pub(super) grain: Grain,
     pub(super) failure: Option<unsafe fn(*const u8) -> Option<String>>,
+    #[cfg_attr(not(feature = "engine"), expect(dead_code, reason = "only engines look at it"))]
     pub(super) wire: Wire,
     pub(super) show: Option<unsafe fn(*const u8) -> Option<String>>,
 }

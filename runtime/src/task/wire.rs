@@ -24,6 +24,7 @@ pub struct Wire {
 #[cfg(not(feature = "engine"))]
 impl Wire {
     /// Of a task with such input slots and such results.
+    #[expect(clippy::extra_unused_type_parameters, reason = "they are used where there are engines")]
     pub(crate) const fn of<A: rkyv::bytecheck::CheckBytes<Checker>, R: Message>() -> Wire {
         Wire {}
     }
