@@ -71,9 +71,13 @@ fn print_cpu(pool: &Pool, paths: &[PathBuf], bytes: u64) {
     const RUNS: u32 = 5;
     let per_run = |run: &dyn Fn() -> usize| {
         // The first runs teach the pool how long an item takes.
-        (0..2).for_each(|_| drop(black_box(run())));
+        (0..2).for_each(|_| {
+            black_box(run());
+        });
         let before = cpu_of(pool);
-        (0..RUNS).for_each(|_| drop(black_box(run())));
+        (0..RUNS).for_each(|_| {
+            black_box(run());
+        });
         (cpu_of(pool) - before) / f64::from(RUNS)
     };
     let alone = per_run(&|| count_alone(paths).expect("readable files").len());
