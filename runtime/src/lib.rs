@@ -79,7 +79,7 @@
 //! ```
 //!
 //! **What processes share.** [`queue`] and [`pipe`] carry messages; [`sync`] has locks, semaphores, events, conditions,
-//! barriers; [`shared`] has values, arrays, dictionaries, lists. Their handles are messages themselves: they may be arguments
+//! barriers; [`mod@shared`] has values, arrays, dictionaries, lists. Their handles are messages themselves: they may be arguments
 //! of tasks, fields of types, items of queues. What a killed process held is given back, and a lock it held is poisoned.
 //!
 //! ```
@@ -119,7 +119,7 @@
 //! - It does not undo what a task did outside when its worker died.
 //! - It does not run on anything but 64-bit Linux.
 mod arena;
-#[cfg(any(feature = "journal", feature = "testing"))]
+#[cfg(feature = "journal")]
 mod crash;
 #[cfg(feature = "engine")]
 #[doc(hidden)]

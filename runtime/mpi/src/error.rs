@@ -39,13 +39,19 @@ pub enum MpiError {
     },
     /// What runs a rank's tasks could not be made.
     #[error(transparent)]
-    Local(offspring::Error),
+    Local(Box<offspring::Error>),
     /// A task gave no value.
     #[error(transparent)]
-    Task(#[from] TaskError),
+    Task(Box<TaskError>),
     /// A system call failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl From<TaskError> for MpiError {
+    fn from(error: TaskError) -> MpiError {
+        MpiError::Task(Box::new(error))
+    }
 }
 
 impl MpiError {

@@ -50,7 +50,7 @@ pub(crate) mod internals {
     pub use super::terminal::*;
 }
 
-/// Tasks one after the other on each item; made by [`Pool::flow`](crate::Pool::flow) or [`Executor::flow`](crate::Executor::flow).
+/// Tasks one after the other on each item; made by [`Pool::flow`](crate::Pool::flow) or [`Executor::flow`].
 ///
 /// Methods like [`map`](Self::map) and [`filter`](Self::filter) add a stage; methods like [`collect`](Self::collect) and
 /// [`reduce`](Self::reduce) end the flow, and run it. A stage is a function with `#[task]`. A worker takes a chunk of items, runs all

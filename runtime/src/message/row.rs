@@ -177,7 +177,7 @@ impl Space {
         self.start.as_ptr()
     }
 
-    /// An encoder for what lies behind the first `slots` bytes; the end of what it has written is told by [`SpaceEnd`].
+    /// An encoder for what lies behind the first `slots` bytes; the end of what it has written is its position.
     ///
     /// # Safety
     /// The encoder is gone before the space is used in another way.

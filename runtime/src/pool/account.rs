@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::core::Core;
-use super::crew::Fate;
 use super::errand::Errand;
 use super::job::Job;
 use super::layout::outcome;
@@ -103,7 +102,7 @@ impl Core {
     }
 
     /// Notes that a worker has ended, with what it was running.
-    pub(super) fn note_end(&self, death: &Death, fate: Option<&Fate>) {
+    pub(super) fn note_end(&self, death: &Death, fate: Option<(&Job, &Attempt)>) {
         if !self.ledger.is_on() {
             return;
         }

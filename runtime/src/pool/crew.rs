@@ -26,9 +26,6 @@ const MAX_FALSE_STARTS: u32 = 3;
 /// The same where it was SIGKILL that ended them: it comes from outside, and the next one may be spared.
 const MAX_KILLED_STARTS: u32 = 100;
 
-/// What a worker was running when it died.
-pub(super) type Fate = (Arc<Job>, Attempt);
-
 /// Who works.
 #[derive(Debug)]
 pub(super) struct Crew {
@@ -260,7 +257,7 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
     estate.records.iter().for_each(|records| records.forget(death.pid));
     let seat = control.seats.iter().position(|seat| seat.owner.load(SeqCst) == death.owner.raw());
     let core = core.upgrade();
-    let mut settled = None;
+    let (mut settled, mut noted) = (None, false);
     if let Some(core) = &core {
         let mut inner = core.lock();
         #[cfg(feature = "testing")]
@@ -274,7 +271,11 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
             let seat = &control.seats[at];
             ready = seat.ready.load(SeqCst) == 1;
             running = seat.progress.load(SeqCst) & 1 == 1;
-            settled = settle(&mut inner, estate, seat, death);
+            let mut note = |job: &Job, attempt| {
+                noted = true;
+                core.note_end(death, Some((job, &attempt)));
+            };
+            settled = settle(&mut inner, estate, seat, death, &mut note);
             left = estate.take_left(at, death.pid);
         }
         if inner.crew.members.remove(&death.owner).is_none() {
@@ -329,8 +330,9 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
     _ = estate.anchor_seats();
     estate.sweep();
     let Some(core) = core else { return };
-    let fate = settled.as_mut().and_then(|(job, settled)| Some((job.clone(), settled.attempt.take()?)));
-    core.note_end(death, fate.as_ref());
+    if !noted {
+        core.note_end(death, None);
+    }
     if let Some((job, settled)) = settled {
         core.see_to(&job, settled);
     }
@@ -345,9 +347,15 @@ fn worker_died(core: &Weak<Core>, estate: &Estate, death: &Death) {
     // If this is the last handle of the pool, its end must not wait for this very thread: `Core::drop` does not wait.
 }
 
-fn settle(inner: &mut Inner, estate: &Estate, seat: &Seat, death: &Death) -> Option<(Arc<Job>, Settled)> {
+fn settle(
+    inner: &mut Inner,
+    estate: &Estate,
+    seat: &Seat,
+    death: &Death,
+    note: &mut dyn FnMut(&Job, Attempt),
+) -> Option<(Arc<Job>, Settled)> {
     let job = BlockId::from_raw(seat.job.load(SeqCst)).and_then(|id| inner.jobs.get(&id).cloned())?;
-    let settled = job.settle(seat, death.owner, death);
+    let settled = job.settle(seat, death.owner, death, &mut |attempt| note(&job, attempt));
     if settled.more {
         inner.enter_again(&estate.control(), &job);
     }

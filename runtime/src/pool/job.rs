@@ -107,8 +107,6 @@ pub(super) struct Settled {
     pub(super) due: Option<Instant>,
     /// The whole errand is to be given up.
     pub(super) ending: Option<Ending>,
-    /// What it was running.
-    pub(super) attempt: Option<Attempt>,
 }
 
 /// Doublings of the delay between tries.
@@ -364,8 +362,9 @@ impl Job {
         }
     }
 
-    /// Settles what the dead worker of `seat` had in hand here.
-    pub(super) fn settle(&self, seat: &Seat, dead: Owner, death: &Death) -> Settled {
+    /// Settles what the dead worker of `seat` had in hand here. `note` gets what is known of the item that it was running, before
+    /// anybody else can run it or the batch can be over.
+    pub(super) fn settle(&self, seat: &Seat, dead: Owner, death: &Death, note: &mut dyn FnMut(Attempt)) -> Settled {
         let view = self.view();
         let mut settled = Settled::default();
         // First: a caller that sees a word below changed sees this, and checks what it reads.
@@ -376,7 +375,7 @@ impl Job {
             if let Some(running) = remains.running {
                 let item = view.range(remains.chunk).start + running;
                 let again = self.lose(item, death);
-                settled.attempt = self.attempt(item, again);
+                self.attempt(item, again).into_iter().for_each(note);
                 if again {
                     (next, tries) = (running, self.losses().tries.get(&item).copied().unwrap_or(0));
                 } else {

@@ -259,7 +259,7 @@ impl<R: Message> Table<R> {
         let Some(seat) = control.seats.iter().find(|seat| seat.owner.load(SeqCst) == owner.raw()) else { return };
         let status = ExitStatus::Signaled { signal: Signal::KILL, core_dumped: false };
         let death = Death::new(owner, 1, status);
-        if seat.job.load(SeqCst) == self.job().id().raw() && self.job().settle(seat, owner, &death).more {
+        if seat.job.load(SeqCst) == self.job().id().raw() && self.job().settle(seat, owner, &death, &mut drop).more {
             self.publish();
         }
         seat.job.store(0, SeqCst);

@@ -70,7 +70,7 @@ impl Holder {
     }
 }
 
-/// Makes a type around a [`Handle`](crate::object::Handle) and a type that its object has room for a message: as
+/// Makes a type around a [`Handle`] and a type that its object has room for a message: as
 /// `message_by_handle`, but `from_handle` may refuse.
 macro_rules! message_of_value {
     ($type:ident) => {

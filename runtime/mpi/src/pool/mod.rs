@@ -194,7 +194,7 @@ fn connect(local: Local, patience: Duration) -> Result<Way> {
 }
 
 fn task_error(error: offspring::Error) -> MpiError {
-    MpiError::Local(error)
+    MpiError::Local(Box::new(error))
 }
 
 fn runner(local: Local, alone: bool) -> offspring::Result<Runner> {

@@ -33,7 +33,7 @@ pub(in crate::pool) mod outcome {
     pub(in crate::pool) const FAULT: u32 = 3;
 }
 
-/// Values of [`JobHeader::recording`](super::JobHeader::recording).
+/// Values of the job header's `recording`.
 pub(in crate::pool) mod recording {
     /// No records.
     pub(in crate::pool) const NOTHING: u32 = 0;

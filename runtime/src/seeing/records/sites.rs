@@ -6,7 +6,7 @@
 //! and gets a static of its own on the other side, once for all that are equal.
 //!
 //! # Invariants of the unsafe code here
-//! A distance is only used if all of a `Metadata` lies within a segment of the program, aligned as one. It was written by [`write`] in a process
+//! A distance is only used if all of a `Metadata` lies within a segment of the program, aligned as one. It was written by [`write()`] in a process
 //! of this build, of a `&'static Metadata`, so there is one.
 #![allow(unsafe_code)]
 
