@@ -9,7 +9,7 @@ const BLOCKING: u32 = 11;
 const NON_BLOCKING: u32 = 12;
 
 fn values() -> BTreeMap<String, f64> {
-    [("a", 7.0), ("b", 3.14)].map(|(name, value)| (name.to_owned(), value)).into()
+    [("a", 7.0), ("b", 2.5)].map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 fn main() -> offspring_mpi::Result<()> {
@@ -29,7 +29,7 @@ fn main() -> offspring_mpi::Result<()> {
             let (received, status) = comm.recv::<BTreeMap<String, f64>>(0, BLOCKING)?;
             println!("rank 1 received {received:?} with tag {}: equal {}", status.tag, received == values());
             // Of any rank, with any tag.
-            let mut request = comm.irecv::<BTreeMap<String, f64>>(Source::Any, Tag::Any)?;
+            let request = comm.irecv::<BTreeMap<String, f64>>(Source::Any, Tag::Any)?;
             let (received, status) = request.wait()?;
             println!("rank 1 received {received:?} with tag {}: equal {}", status.tag, received == values());
         }

@@ -9,7 +9,7 @@ const SPAN: u64 = 10_000;
 /// How many primes there are from `start` on, among the next so many numbers.
 #[task]
 fn primes(start: u64) -> u64 {
-    let is_prime = |n: &u64| *n > 1 && (2..).take_while(|d| d * d <= *n).all(|d| n % d != 0);
+    let is_prime = |n: &u64| *n > 1 && (2..).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
     (start..start + SPAN).filter(is_prime).count() as u64
 }
 

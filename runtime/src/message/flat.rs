@@ -203,6 +203,20 @@ mod tests {
     }
 
     #[test]
+    fn maps_of_all_sizes_come_back_from_bytes_that_hold_nothing_else() {
+        let mut flat = Flat::new().unwrap();
+        for len in [0, 1, 2, 5, 6, 20, 500] {
+            let map: BTreeMap<String, f64> = (0..len).map(|n| (n.to_string(), f64::from(n))).collect();
+            assert_eq!(flat.read::<BTreeMap<String, f64>>(&bytes(&map)).unwrap(), map);
+            let hashed: std::collections::HashMap<u64, BTreeMap<String, f64>> = [(1, map)].into();
+            assert_eq!(
+                flat.read::<std::collections::HashMap<u64, BTreeMap<String, f64>>>(&bytes(&hashed)).unwrap(),
+                hashed
+            );
+        }
+    }
+
+    #[test]
     fn values_come_back_and_damaged_bytes_do_not() {
         let mut flat = Flat::new().unwrap();
         let value =

@@ -8,6 +8,7 @@ mod failure;
 mod fallible;
 mod fault;
 #[cfg(any(feature = "engine", feature = "journal"))]
+#[cfg(feature = "journal")]
 mod flat;
 mod function;
 mod panic;
@@ -40,6 +41,7 @@ pub use fault::TaskFault;
 #[cfg(feature = "engine")]
 pub(crate) use fault::{kind_from_raw, kind_to_raw};
 #[cfg(any(feature = "engine", feature = "journal"))]
+#[cfg(feature = "journal")]
 pub(crate) use flat::{failure_at, write_item};
 pub use function::{Borrowed, By, Call, NoState, StateFn, TaskFn};
 pub use panic::{PanicRecord, install as install_panic_hook};

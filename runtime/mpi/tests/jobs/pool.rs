@@ -17,7 +17,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 fn check(ranks: usize, arguments: &[&str]) -> Output {
-    job(ranks, &program("pool_check"), arguments)
+    job(ranks, program("pool_check"), arguments)
 }
 
 fn text(output: &Output) -> String {
