@@ -1,106 +1,65 @@
 //! Pools of worker processes.
 //!
-//! How one works is in `README.md` beside this file. From the bottom up: `layout` (what lies in shared memory), `claim`
-//! (who runs which chunk), `ring` and `bell` (how jobs and results are announced), `job` and `window` (a job with its
-//! private and its typed side), `core`, `books`, `estate` and `crew` (the pool's own process), `run` and `worker` (the worker's), `feed`,
-//! `runner`, `imap`, `handle` and
-//! `several` (what callers hold), `record`, `account` and `gauge` (what is measured and counted, and for whom), `watch` (what happens when nobody waits), `policy` and `errand` (how work is to be run, and how it goes),
-//! `cancel` and `timeout` (how it is ended), `calls` and `batch` (the public face of it).
+//! How one works is in `README.md` beside this file. From the bottom up: `layout` (what lies in shared memory), `protocol` (how chunks are
+//! claimed, jobs announced, callers woken), `job` (a job, its types, and the batch or call that it is part of), `options` (how work and
+//! workers are to be), `ending` (how work is ended before it is done), `watching` (what happens when nobody waits, and what is measured),
+//! `master` (the pool's own process), `worker` (the others), `caller` (the public calls, and what callers hold).
 
-mod account;
-mod admission;
-mod ahead;
-mod batch;
-mod bell;
-mod books;
-mod builder;
-mod calls;
-pub(crate) mod cancel;
-mod chunks;
-mod claim;
-mod core;
-mod crew;
-mod current;
-#[cfg(feature = "engine")]
-mod distant;
-mod emitted;
-mod errand;
+mod caller;
+mod ending;
 mod error;
-mod estate;
-pub(crate) mod estimate;
-mod feed;
-#[cfg(feature = "engine")]
-pub(crate) mod foreign;
-mod gauge;
-mod handle;
-mod hearing;
-mod hook;
-mod imap;
-mod interrupt;
 mod job;
 mod layout;
-mod limits;
-mod mutants;
-mod phase;
-#[cfg(feature = "testing")]
-pub(crate) mod phases;
-pub(crate) mod policy;
-mod record;
-mod recycle;
-mod resize;
-mod ring;
-mod run;
-mod runner;
-mod several;
-mod state;
-mod stats;
-mod stream;
+mod master;
+mod options;
+mod protocol;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod timeout;
-mod view;
-mod waiting;
-mod watch;
-mod window;
+mod watching;
 pub(crate) mod worker;
-mod worker_options;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[cfg(any(feature = "tracing", feature = "log"))]
-pub(crate) use current::current_run;
+pub(crate) use worker::current::current_run;
 
-pub use ahead::Ahead;
-pub use batch::Batch;
-pub use builder::PoolBuilder;
-pub use cancel::CancelToken;
-pub(crate) use cancel::INTERRUPT;
+pub use caller::ahead::Ahead;
+pub use caller::batch::Batch;
 #[cfg(feature = "engine")]
-pub(crate) use distant::Distant;
-pub use emitted::Emitted;
+pub(crate) use caller::distant::Distant;
+pub use caller::emitted::Emitted;
+#[cfg(feature = "engine")]
+pub(crate) use caller::foreign;
+pub use caller::handle::TaskHandle;
+pub use caller::imap::{Imap, ImapUnordered};
+pub use caller::runner::Tally;
+pub(crate) use caller::runner::hand_out;
+pub use caller::several::{WaitFor, as_completed, wait};
+pub use caller::stream::ResultStream;
+pub use caller::view::Views;
+pub use ending::cancel::CancelToken;
+pub(crate) use ending::cancel::{self, INTERRUPT};
+pub use ending::interrupt::{handle_ctrl_c, interrupted};
 pub use error::PoolError;
-pub use handle::TaskHandle;
-pub use imap::{Imap, ImapUnordered};
-pub use interrupt::{handle_ctrl_c, interrupted};
-pub use policy::{CancelLevel, OnError, RunOptions};
-pub use runner::Tally;
-pub(crate) use runner::hand_out;
-pub use several::{WaitFor, as_completed, wait};
-pub use stats::{PoolStats, WorkerInfo, WorkerStatus};
-pub use stream::ResultStream;
-pub use view::Views;
+#[cfg(feature = "engine")]
+pub(crate) use job::estimate;
+pub use master::stats::{PoolStats, WorkerInfo, WorkerStatus};
+pub use options::builder::PoolBuilder;
+pub(crate) use options::policy;
+pub use options::policy::{CancelLevel, OnError, RunOptions};
 
 use crate::View;
 use crate::executor::ProgramOptions;
 use crate::flow::{Flow, Item, Start};
 use crate::seeing::Report;
 use crate::task::{Accept, Fused, Program, TaskError, TaskFn};
-use calls::calls;
-use chunks::Chunks;
-use core::Core;
-use phase::Phase;
-use runner::Runner;
+use caller::calls::calls;
+use caller::chunks::Chunks;
+use caller::runner::Runner;
+use master::core::Core;
+use master::phase::Phase;
+use master::stats;
 
 /// A pool of worker processes.
 ///

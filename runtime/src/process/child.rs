@@ -225,7 +225,7 @@ fn set_up_signals(boot: &Boot) -> io::Result<()> {
     if boot.role == Role::Worker || boot.root_decides {
         // Ctrl-C reaches the whole foreground group, and is the root's to handle. Not ignored: commands would inherit that.
         sys::signal::set_action(Signal::INT, sys::signal::Action::Nothing)?;
-        // What a task is interrupted with that is to end; see `pool/cancel.rs`.
+        // What a task is interrupted with that is to end; see `pool/ending/cancel.rs`.
         sys::signal::set_action(pool::INTERRUPT, sys::signal::Action::Interrupt)?;
     }
     let mut mask = sys::signal::Mask(boot.mask);

@@ -48,7 +48,7 @@ fn bury_descendants(arena: &'static Arena, dead: Owner) {
         await_end(arena, child);
         #[cfg(feature = "testing")]
         if arena.slots().get(child).is_some_and(|slot| slot.life() == Life::Dead) {
-            crate::pool::phases::PHASES.auditor.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            crate::pool::testing::phases::PHASES.auditor.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         bury_descendants(arena, child);
         bury(arena, child, ExitStatus::Unknown, None);

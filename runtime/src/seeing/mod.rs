@@ -5,7 +5,7 @@
 //!   by `html` and `svg`, as a timeline by `trace`.
 //! - `output`: what tasks write to their standard streams, told apart by marks. `records`: what they log (features `tracing`, `log`).
 //!
-//! Nothing here knows of pools: `pool` says what happened, `pool/record.rs` how workers write it down.
+//! Nothing here knows of pools: `pool` says what happened, `pool/worker/record.rs` how workers write it down.
 
 #[cfg(feature = "progress")]
 mod bar;

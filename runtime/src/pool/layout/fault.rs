@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::JobView;
 use crate::arena::{Arena, ArenaError, mutant};
-use crate::pool::mutants;
+use crate::pool::protocol::mutants;
 
 /// Why an item has no value, as its worker wrote it down. Followed by `len` bytes.
 #[repr(C)]

@@ -1,0 +1,20 @@
+//! Seeded mistakes of the pool's protocols; see `arena::mutants`. They exist in `testing` builds only.
+
+/// The chunk's word says claimed before the seat names the chunk.
+pub(in crate::pool) const CLAIM_FIRST: u32 = 101;
+/// The chunk's word says done before its items are.
+pub(in crate::pool) const COMMIT_FIRST: u32 = 102;
+/// The audit leaves the cursor where the dead left it.
+pub(in crate::pool) const NO_REWIND: u32 = 103;
+/// A fault record is on the job's list before the job owns it.
+pub(in crate::pool) const FAULT_UNOWNED: u32 = 104;
+
+/// All of them, with the operation that shows each.
+#[cfg(feature = "testing")]
+pub(in crate::pool) const ALL: &[(u32, &str)] = &[
+    (CLAIM_FIRST, "work: claim before the seat names the chunk"),
+    (COMMIT_FIRST, "work: commit before the items"),
+    (NO_REWIND, "work: audit without rewinding the cursor"),
+    (FAULT_UNOWNED, "fail: record on the list before the job owns it"),
+    (crate::sync::permits::ANONYMOUS, "permits: taken before it says by whom"),
+];
