@@ -4,10 +4,11 @@
 # With arguments: those pages only.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-# What is built here is run once: little optimization, no debug information, and nothing kept to build it faster the next time.
-export CARGO_TARGET_DIR=$PWD/target/commands CARGO_TERM_QUIET=true CARGO_INCREMENTAL=0
-export CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_BENCH_DEBUG=0
-export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_BENCH_OPT_LEVEL=1
+# What is built here is run once: no optimization, and what `cargo test` has built of other crates is taken as it is.
+export CARGO_TARGET_DIR=$PWD/target CARGO_TERM_QUIET=true CARGO_INCREMENTAL=0
+for profile in DEV RELEASE BENCH; do
+    export "CARGO_PROFILE_${profile}_DEBUG=line-tables-only" "CARGO_PROFILE_${profile}_OPT_LEVEL=0"
+done
 # What starts itself could be a fork bomb: bounded in number and time.
 ulimit -u 3000 2>/dev/null
 directory=$(mktemp -d)

@@ -19,8 +19,10 @@ pub enum ErrorKind {
     /// A process ended before it gave its value.
     WorkerDied,
     /// The deadline of a task or of a wait passed.
+    #[doc(alias = "TimeoutError")]
     Timeout,
     /// The work was cancelled.
+    #[doc(alias = "CancelledError")]
     Cancelled,
     /// A value could not be turned into a message or back.
     NotSendable,
@@ -67,6 +69,7 @@ pub enum ErrorKind {
 ///     Ok(())
 /// }
 /// ```
+#[doc(alias = "ProcessError")]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

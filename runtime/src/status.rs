@@ -20,6 +20,7 @@ macro_rules! signals {
             $(#[doc = concat!("`", stringify!($libc), "`")] pub const $name: Signal = Signal(libc::$libc);)*
 
             /// The signal's name, such as `SIGKILL`; `None` for real-time and unknown signals.
+            #[doc(alias = "strsignal")]
             pub fn name(self) -> Option<&'static str> {
                 match self.0 {
                     $(libc::$libc => Some(stringify!($libc)),)*
@@ -39,6 +40,8 @@ signals! {
 
 impl Signal {
     /// The signal of this number, if Linux has one: 1 to 64.
+    #[doc(alias = "valid_signals")]
+    #[doc(alias = "NSIG")]
     pub fn from_raw(number: i32) -> Option<Signal> {
         (1..=64).contains(&number).then_some(Signal(number))
     }
@@ -79,6 +82,7 @@ impl Signal {
 }
 
 /// What a process does on a signal: see [`Signal::disposition`].
+#[doc(alias = "Handlers")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Disposition {

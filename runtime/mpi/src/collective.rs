@@ -57,6 +57,7 @@ impl Comm {
     }
 
     /// Value number N of those that rank `root` gives, on rank N. The others pass `None`.
+    #[doc(alias = "Scatter")]
     pub fn scatter<T: Message>(&self, values: Option<Vec<T>>, root: usize) -> Result<T> {
         if self.rank() != root {
             return self.take(root, 1);
@@ -79,6 +80,7 @@ impl Comm {
     }
 
     /// The values of all ranks, in their order, on rank `root`; `None` on the others.
+    #[doc(alias = "Gather")]
     pub fn gather<T: Message>(&self, value: T, root: usize) -> Result<Option<Vec<T>>> {
         if self.rank() != root {
             self.give(&value, root, 2)?;
@@ -93,11 +95,13 @@ impl Comm {
     }
 
     /// The values of all ranks, in their order, on every rank.
+    #[doc(alias = "Allgather")]
     pub fn allgather<T: Message>(&self, value: T) -> Result<Vec<T>> {
         self.bcast(self.gather(value, 0)?, 0)
     }
 
     /// Gives value number N to rank N, and returns what each rank gave to this one.
+    #[doc(alias = "Alltoall")]
     pub fn alltoall<T: Message>(&self, values: Vec<T>) -> Result<Vec<T>> {
         if values.len() != self.size() {
             return Err(MpiError::InvalidInput(format!("alltoall: {} values for {} ranks", values.len(), self.size())));
@@ -150,6 +154,8 @@ impl Comm {
     }
 
     /// The values of the ranks up to and with this one, combined in their order.
+    #[doc(alias = "Scan")]
+    #[doc(alias = "exscan")]
     pub fn scan<T: Message>(&self, value: T, op: impl Fn(T, T) -> T) -> Result<T> {
         let combined = match self.rank() {
             0 => value,

@@ -49,6 +49,10 @@ impl From<u32> for Tag {
 }
 
 /// What is known of a message that is there.
+#[doc(alias = "Get_source")]
+#[doc(alias = "Get_tag")]
+#[doc(alias = "Get_count")]
+#[doc(alias = "Get_elements")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
@@ -240,6 +244,7 @@ impl Comm {
     }
 
     /// Sends a value and receives one, without a deadlock when both sides do it.
+    #[doc(alias = "Sendrecv")]
     pub fn sendrecv<T: Message, R: Message>(
         &self,
         value: &T,
@@ -268,12 +273,17 @@ impl Comm {
     }
 
     /// A communicator of the same ranks, whose messages do not mix with those of this one. All ranks must make the call.
+    #[doc(alias = "Dup")]
+    #[doc(alias = "Clone")]
     pub fn dup(&self) -> Result<Comm> {
         Comm::over(sys::dup(self.raw.messages)?)
     }
 
     /// Communicators of the ranks that give the same color, ordered by `key`, then by rank; none for a rank without a color. All ranks must
     /// make the call.
+    #[doc(alias = "Split")]
+    #[doc(alias = "Split_type")]
+    #[doc(alias = "Create_group")]
     pub fn split(&self, color: Option<u32>, key: i32) -> Result<Option<Comm>> {
         let color = match color.map(i32::try_from).transpose() {
             Ok(color) => color,

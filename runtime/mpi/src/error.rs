@@ -3,6 +3,7 @@
 use offspring::{ErrorKind, TaskError};
 
 /// Why a call on a [`Comm`](crate::Comm) or the start of a pool failed.
+#[doc(alias = "Errhandler")]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MpiError {

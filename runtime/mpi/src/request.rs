@@ -15,6 +15,11 @@ use crate::sys::{self, PIECE, RawComm, Sending};
 /// A send under way; made by [`Comm::isend`].
 ///
 /// Dropped before it is done, it waits: its memory is in the library's hands.
+#[doc(alias = "Request")]
+#[doc(alias = "testany")]
+#[doc(alias = "waitall")]
+#[doc(alias = "testall")]
+#[doc(alias = "waitany")]
 pub struct SendRequest {
     sendings: Vec<Sending>,
     // Both stay where they are until the sends are done.
@@ -90,6 +95,10 @@ impl Drop for SendRequest {
 }
 
 /// A message to come; made by [`Comm::irecv`].
+#[doc(alias = "Request")]
+#[doc(alias = "waitall")]
+#[doc(alias = "testall")]
+#[doc(alias = "waitany")]
 pub struct RecvRequest<'c, T> {
     comm: &'c Comm,
     from: i32,

@@ -308,6 +308,10 @@ scalars! {
 }
 
 /// What numbers are combined by.
+#[doc(alias = "SUM")]
+#[doc(alias = "PROD")]
+#[doc(alias = "MAX")]
+#[doc(alias = "MIN")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Op {

@@ -38,6 +38,7 @@ use crate::{CancelToken, ErrorKind, RunOptions, TaskHandle};
 /// ```
 ///
 /// Threads can share it, and a task can use the one that runs it.
+#[doc(alias = "multiprocessing.dummy")]
 #[derive(Debug, Default)]
 pub struct Inline {
     maker: Option<Maker>,

@@ -27,7 +27,11 @@ impl JournalError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 "; make room and start the program again: what was recorded stays recorded"
             }
-            io::ErrorKind::NotFound => "; the directory must exist",
+            io::ErrorKind::NotFound
+                if path.parent().is_some_and(|directory| !directory.as_os_str().is_empty() && !directory.exists()) =>
+            {
+                "; the directory must exist"
+            }
             _ => "",
         };
         JournalError::new(path, ErrorKind::Io, format!("{doing}: {error}{cure}"))

@@ -127,6 +127,8 @@ impl Bell {
 ///
 /// # Errors
 /// In a `fork` of a member of the family, and where 8,192 threads of the family use shared memory already.
+#[doc(alias = "sentinel")]
+#[doc(alias = "set_wakeup_fd")]
 pub fn wait_any(waitables: &[&dyn Waitable], timeout: Option<Duration>) -> crate::Result<Option<usize>> {
     let ready = || waitables.iter().position(|waitable| waitable.is_ready());
     if waitables.is_empty() {

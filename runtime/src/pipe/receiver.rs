@@ -53,6 +53,7 @@ impl<T: Message> Receiver<T> {
     /// # Errors
     /// [`QueueError::Closed`] when no message waits and no sender is left, also when the last one goes while this waits;
     /// [`QueueError::Unreadable`] when no value can be made of the message.
+    #[doc(alias = "recv_bytes")]
     #[inline]
     pub fn recv(&self) -> Result<T, QueueError> {
         self.core().receive(Until::Ever)
@@ -85,6 +86,7 @@ impl<T: Message> Receiver<T> {
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
+    #[doc(alias = "recv_bytes_into")]
     pub fn recv_view(&self) -> Result<View<T>, QueueError> {
         self.core().view(Until::Ever)
     }

@@ -52,6 +52,7 @@ impl<T: Message> Sender<T> {
     /// # Errors
     /// [`QueueError::Closed`] when no receiver is left, also when the last one goes while this waits;
     /// [`QueueError::NotSent`] when the value cannot be a message or there is no memory for it. Nothing was sent then.
+    #[doc(alias = "send_bytes")]
     #[inline]
     pub fn send(&self, message: &T) -> Result<(), QueueError> {
         self.core().send(message, Until::Ever, false)

@@ -181,6 +181,8 @@ impl Pool {
     /// Kills all workers and gives up what is not done: whoever waits for it gets [`TaskError::PoolClosed`].
     ///
     /// Does not wait until they are gone; [`join`](Self::join) does.
+    #[doc(alias = "kill_workers")]
+    #[doc(alias = "terminate_workers")]
     pub fn terminate(&self) {
         self.core.give_up(Phase::Terminated);
         self.core.lock().crew.kill_all();

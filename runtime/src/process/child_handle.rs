@@ -67,6 +67,7 @@ impl<R> Child<R> {
     }
 
     /// Its process id. While this handle says that it is alive, no other process has it.
+    #[doc(alias = "ident")]
     pub fn pid(&self) -> u32 {
         self.handle.pid()
     }
@@ -113,6 +114,7 @@ impl<R> Child<R> {
     ///
     /// # Errors
     /// The caller may not signal it, as its task has changed its credentials.
+    #[doc(alias = "pidfd_send_signal")]
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let context = || format!("sending {signal} to process {} ({})", self.pid(), self.name());
         self.handle

@@ -92,6 +92,7 @@ impl Signals {
     ///
     /// # Errors
     /// This process is a fork of the one that made it, or has closed the library's descriptors.
+    #[doc(alias = "sigwaitinfo")]
     #[doc(alias = "sigwait")]
     #[doc(alias = "pause")]
     pub fn wait(&self) -> Result<Signal> {
@@ -106,6 +107,8 @@ impl Signals {
     ///
     /// # Errors
     /// As for [`wait`](Signals::wait).
+    #[doc(alias = "alarm")]
+    #[doc(alias = "setitimer")]
     #[doc(alias = "sigtimedwait")]
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<Signal>> {
         self.wait_until(Instant::now().checked_add(timeout))

@@ -18,6 +18,10 @@ use crate::arena::BlockId;
 ///
 /// assert_ne!(StartMethod::Spawn, StartMethod::ForkServer);
 /// ```
+#[doc(alias = "get_context")]
+#[doc(alias = "set_start_method")]
+#[doc(alias = "get_start_method")]
+#[doc(alias = "get_all_start_methods")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartMethod {

@@ -68,6 +68,8 @@ pub use greeting::RankInfo;
 ///
 /// All MPI calls are made by the pool's own thread, from [`new`](Self::new) to the end of the pool, which is the end of MPI in the process: use either this
 /// or [`Comm`](crate::Comm) in one run of a program, and one pool.
+#[doc(alias = "MPIPoolExecutor")]
+#[doc(alias = "MPICommExecutor")]
 #[derive(Debug)]
 pub struct MpiPool {
     remote: Arc<RemotePool>,
@@ -315,11 +317,13 @@ impl MpiPool {
     }
 
     /// The ranks that run tasks: all but rank 0, or rank 0 if it is the only one.
+    #[doc(alias = "get_comm_workers")]
     pub fn ranks(&self) -> &[RankInfo] {
         &self.ranks
     }
 
     /// How many tasks run at a time, on all ranks.
+    #[doc(alias = "num_workers")]
     pub fn workers(&self) -> usize {
         self.remote.workers()
     }

@@ -254,6 +254,7 @@ macro_rules! calls {
         /// # Panics
         ///
         /// As `map`.
+        #[doc(alias = "starmap_async")]
         #[doc(alias = "apply_async")]
         #[track_caller]
         pub fn submit<F, M, A>(&self, task: F, input: A) -> Result<TaskHandle<F::Output>, TaskError>

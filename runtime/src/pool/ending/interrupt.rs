@@ -62,6 +62,7 @@ static POOLS: Mutex<Vec<Weak<Core>>> = Mutex::new(Vec::new());
 /// }
 /// ```
 #[doc(alias = "KeyboardInterrupt")]
+#[doc(alias = "default_int_handler")]
 #[doc(alias = "SIGINT")]
 pub fn handle_ctrl_c() -> Result<()> {
     if process::parent().is_some() || HANDLER.load(SeqCst) == std::process::id() {

@@ -20,6 +20,7 @@ use crate::{ErrorKind, ExitStatus, SpawnError};
 /// assert_eq!(error.kind(), ErrorKind::Failed);
 /// assert_eq!(error.to_string(), "`false` failed: exit code 1");
 /// ```
+#[doc(alias = "SubprocessError")]
 #[message(crate = crate)]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

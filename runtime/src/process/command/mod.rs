@@ -286,6 +286,7 @@ impl Command {
     ///
     /// # Errors
     /// As for [`status`](Command::status). What had been written until a timeout is in the error.
+    #[doc(alias = "getstatusoutput")]
     #[doc(alias = "run")]
     #[doc(alias = "communicate")]
     pub fn output(&self) -> Result<Output, CommandError> {

@@ -29,6 +29,7 @@ const READ: usize = 64 << 10;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "check_returncode")]
 #[doc(alias = "CompletedProcess")]
 #[message(crate = crate)]
 #[derive(Debug, Clone, PartialEq, Eq)]

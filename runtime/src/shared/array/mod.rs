@@ -247,6 +247,9 @@ impl<T: Plain> Array<T> {
     ///
     /// # Errors
     /// As said at [`Array`]; kind `InUse` also when this thread holds the lock already.
+    #[doc(alias = "buf")]
+    #[doc(alias = "get_obj")]
+    #[doc(alias = "synchronized")]
     #[doc(alias = "get_lock")]
     pub fn lock(&self) -> Result<ArrayGuard<'_, T>> {
         self.held(None).map(|held| ArrayGuard::new(self, held))

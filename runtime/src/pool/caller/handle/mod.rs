@@ -110,6 +110,8 @@ impl<R: Message> TaskHandle<R> {
     /// # Errors
     ///
     /// Why there is no value; see [`TaskError`].
+    #[doc(alias = "exception")]
+    #[doc(alias = "successful")]
     pub fn get(mut self) -> Result<R, TaskError> {
         self.take(None)
     }
