@@ -1,7 +1,7 @@
 #!/bin/bash
-# Every command of the README and the guide, as it stands there (blocks marked `sh`), in a fresh clone of the last commit. Each block
-# starts in the clone's root. The commands for all tests are left to ci/test.sh, which runs those very lines.
-# With arguments: those pages only.
+# Every command of the README and the guide, as it stands there, in a fresh clone of the last commit: blocks marked `sh`, each from the
+# clone's root, and `cargo run ..` within a line. Of `cargo bench ..` within a line it is only looked whether there is such a bench. The
+# command for all tests is left to ci/test.sh, which runs that very line. With arguments: those pages only.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 # What is built here is run once: no optimization, and what `cargo test` has built of other crates is taken as it is.
@@ -40,6 +40,13 @@ for page in "$@"; do
             block+=$line$'\n'
         elif [ "$line" = '```sh' ]; then
             inside=yes
+        else
+            while IFS= read -r command; do
+                run "$page" "$command" </dev/null
+            done < <(grep -oP '`\Kcargo run [^`]+' <<<"$line")
+            while IFS= read -r bench; do
+                compgen -G "*/benches/$bench.rs" >/dev/null || { echo "$page: no bench $bench"; failed=1; }
+            done < <(grep -oP '`cargo bench [^`]*--bench \K\w+' <<<"$line")
         fi
     done <"$page"
 done
