@@ -104,7 +104,21 @@
 //! **Batches that survive.** With the feature `journal`, a batch that was stopped by anything goes on where it was:
 //! `pool.batch().journal(path).map(..)`.
 //!
-//! **Errors** are [`Error`] and [`TaskError`]; [`ErrorKind`] tells them apart.
+//! **Errors** are [`Error`] and [`TaskError`]; [`ErrorKind`] tells them apart. The guide lists all of them with their remedies.
+//!
+//! The [guide](https://github.com/offspring-rs/offspring/blob/main/guide/src/SUMMARY.md) begins with a first program and goes through all of this; it has tables of
+//! what Python's `multiprocessing` and its relatives call these things, which the search of these pages finds too.
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `journal` | batches and flows that go on where they were stopped: `Batch::journal`, `Journal` |
+//! | `progress` | progress bars on a terminal: `Batch::progress`, `ProgressBar` |
+//! | `backtrace` | names of functions, files and lines where a worker crashed, in [`TaskError::crash`] |
+//! | `tracing`, `log` | records of workers come to this process's subscriber or logger |
 //!
 //! # What it does
 //!

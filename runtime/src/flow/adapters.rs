@@ -49,6 +49,20 @@ impl<'e, E, I, S, C> Flow<'e, E, I, S, C> {
     /// items.
     ///
     /// The end still fails when the flow as a whole does: the pool was closed, no worker could be started.
+    ///
+    /// ```
+    /// use offspring::{Executor, Inline, task};
+    ///
+    /// #[task]
+    /// fn parse(text: &str) -> Result<u64, String> {
+    ///     text.parse().map_err(|_| format!("`{text}` is no number"))
+    /// }
+    ///
+    /// let mut bad = Vec::new();
+    /// let good = Inline::new().flow(["1", "x"]).try_map(parse).on_failure(|error| bad.push(error.to_string())).collect()?;
+    /// assert_eq!((good, bad.len()), (vec![1], 1));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn on_failure(self, handler: impl FnMut(FlowError) + 'e) -> Self {
         self.report.borrow_mut().handler = Some(Box::new(handler));
         self

@@ -83,6 +83,18 @@ where
     ///
     /// Blocks until all items are done.
     ///
+    /// ```
+    /// use offspring::{Executor, Inline, task};
+    ///
+    /// #[task]
+    /// fn half(x: u64) -> u64 {
+    ///     x / 2
+    /// }
+    ///
+    /// assert_eq!(Inline::new().flow(0..6u64).map(half).collect()?, [0, 0, 1, 1, 2, 2]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// What was lost, if there is no handler for it, or the flow failed as a whole: the pool is closed, no worker could be started.
@@ -103,6 +115,18 @@ where
     }
 
     /// How many values there are.
+    ///
+    /// ```
+    /// use offspring::{Executor, Inline, task};
+    ///
+    /// #[task]
+    /// fn is_even(x: &u64) -> bool {
+    ///     x % 2 == 0
+    /// }
+    ///
+    /// assert_eq!(Inline::new().flow(0..7u64).filter(is_even).count()?, 4);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -152,6 +152,25 @@ impl<K, V> Table<K, V> {
     }
 
     /// The `n` entries with the greatest values, greatest first; of equal values, those with the lesser keys first.
+    ///
+    /// ```
+    /// use offspring::{Executor, Inline, task};
+    ///
+    /// #[task]
+    /// fn words(text: &str) -> Vec<(String, u64)> {
+    ///     text.split_whitespace().map(|word| (word.to_owned(), 1)).collect()
+    /// }
+    ///
+    /// #[task]
+    /// fn sum(a: u64, b: u64) -> u64 {
+    ///     a + b
+    /// }
+    ///
+    /// let table = Inline::new().flow(["a b a", "c a b"]).flat_map(words).reduce_by_key(sum)?;
+    /// assert_eq!(table.top_by_value(2), [("a".to_string(), 3), ("b".to_string(), 2)]);
+    /// assert_eq!((table.len(), table.into_map()["c"]), (3, 1));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "most_common")]
     pub fn top_by_value(mut self, n: usize) -> Vec<(K, V)>
     where

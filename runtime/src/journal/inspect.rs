@@ -122,6 +122,9 @@ impl JournalReader {
     }
 
     /// The tasks, with how many of their items ended how.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is damaged.
     pub fn tasks(&self) -> Result<Vec<JournalTask>, JournalError> {
         let mut tasks: Vec<JournalTask> = self
             .contents
@@ -142,6 +145,9 @@ impl JournalReader {
     }
 
     /// The items, in the order in which they were recorded.
+    ///
+    /// # Errors
+    /// As for [`tasks`](Self::tasks).
     pub fn items(&self) -> Result<Vec<JournalItem>, JournalError> {
         let mut items = Vec::with_capacity(self.len());
         self.visit(|record| {

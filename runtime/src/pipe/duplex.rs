@@ -95,6 +95,14 @@ fn ends<A: Message, B: Message>(
 impl<S: Message, R: Message> End<S, R> {
     /// As [`Sender::send`].
     ///
+    /// ```
+    /// let (ours, theirs) = offspring::pipe::duplex::<u64, String>()?;
+    /// ours.send(&7)?;
+    /// theirs.send(&theirs.recv()?.to_string())?;
+    /// assert_eq!(ours.recv()?, "7");
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As there.
     pub fn send(&self, message: &S) -> Result<(), QueueError> {

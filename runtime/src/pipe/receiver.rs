@@ -50,6 +50,17 @@ impl<T: Message> Receiver<T> {
 
     /// Receives a message; waits while there is none.
     ///
+    /// ```
+    /// use offspring::ErrorKind;
+    ///
+    /// let (tx, rx) = offspring::pipe::channel()?;
+    /// tx.send(&1)?;
+    /// drop(tx);
+    /// assert_eq!(rx.recv()?, 1);
+    /// assert_eq!(rx.recv().unwrap_err().kind(), ErrorKind::Closed);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`QueueError::Closed`] when no message waits and no sender is left, also when the last one goes while this waits;
     /// [`QueueError::Unreadable`] when no value can be made of the message.
@@ -61,6 +72,15 @@ impl<T: Message> Receiver<T> {
 
     /// Receives a message if there is one.
     ///
+    /// ```
+    /// use offspring::ErrorKind;
+    ///
+    /// let (tx, rx) = offspring::pipe::channel::<u64>()?;
+    /// assert_eq!(rx.try_recv().unwrap_err().kind(), ErrorKind::Empty);
+    /// # drop(tx);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`recv`](Self::recv), and [`QueueError::Empty`].
     pub fn try_recv(&self) -> Result<T, QueueError> {
@@ -68,6 +88,16 @@ impl<T: Message> Receiver<T> {
     }
 
     /// Receives a message; waits so long at most while there is none.
+    ///
+    /// ```
+    /// use offspring::ErrorKind;
+    /// use std::time::Duration;
+    ///
+    /// let (tx, rx) = offspring::pipe::channel::<u64>()?;
+    /// assert_eq!(rx.recv_timeout(Duration::from_millis(5)).unwrap_err().kind(), ErrorKind::Timeout);
+    /// # drop(tx);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`recv`](Self::recv), and [`QueueError::Timeout`].
@@ -120,6 +150,14 @@ impl<T: Message> Receiver<T> {
     }
 
     /// The messages, each received when it is asked for, until the last sender is gone. Waits for the next one.
+    ///
+    /// ```
+    /// let (tx, rx) = offspring::pipe::channel()?;
+    /// (0..3).try_for_each(|number| tx.send(&number))?;
+    /// drop(tx);
+    /// assert_eq!(rx.iter().collect::<Result<Vec<u64>, _>>()?, [0, 1, 2]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn iter(&self) -> Iter<'_, T> {
         Iter(self)
     }

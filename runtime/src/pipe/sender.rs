@@ -49,6 +49,13 @@ impl<T: Message> Sender<T> {
 
     /// Sends a message; waits while a bounded pipe is full.
     ///
+    /// ```
+    /// let (tx, rx) = offspring::pipe::channel()?;
+    /// tx.send(&"hello".to_string())?;
+    /// assert_eq!(rx.recv()?, "hello");
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`QueueError::Closed`] when no receiver is left, also when the last one goes while this waits;
     /// [`QueueError::NotSent`] when the value cannot be a message or there is no memory for it. Nothing was sent then.
@@ -75,6 +82,17 @@ impl<T: Message> Sender<T> {
     }
 
     /// Is no receiver left? Then sending fails, for ever.
+    ///
+    /// ```
+    /// use offspring::ErrorKind;
+    ///
+    /// let (tx, rx) = offspring::pipe::channel()?;
+    /// assert!(!tx.is_closed());
+    /// drop(rx);
+    /// assert!(tx.is_closed());
+    /// assert_eq!(tx.send(&1).unwrap_err().kind(), ErrorKind::Closed);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.core().is_deaf_now()
     }

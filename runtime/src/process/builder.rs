@@ -57,6 +57,19 @@ impl<R: Message> Process<R> {
     /// A process that will run `task` on `input`: the value itself for one parameter, a tuple for several, `()` for none.
     ///
     /// Does not block and starts nothing. What is wrong with task or input, [`spawn`](Process::spawn) says.
+    ///
+    /// ```
+    /// use offspring::{Process, task};
+    ///
+    /// #[task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let child = Process::new(square, 7).name("squarer").spawn()?;
+    /// assert_eq!(child.join()?, 49);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn new<F, M, I>(task: F, input: I) -> Process<R>
     where
         F: TaskFn<M, Output = R>,
@@ -83,12 +96,40 @@ impl<R: Message> Process<R> {
     }
 
     /// A daemon is ended at the end of the program; others are waited for. Default: `false`.
+    ///
+    /// ```
+    /// use offspring::{Process, task};
+    ///
+    /// #[task]
+    /// fn watch() {
+    ///     loop {
+    ///         std::thread::sleep(std::time::Duration::from_secs(1)); // looks after something
+    ///     }
+    /// }
+    ///
+    /// let child = Process::new(watch, ()).daemon(true).spawn()?;
+    /// assert!(child.is_daemon() && child.is_alive()); // ends with the program
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[must_use]
     pub fn daemon(self, daemon: bool) -> Self {
         self.with(|spec| spec.daemon = daemon)
     }
 
     /// Sets an environment variable in the child.
+    ///
+    /// ```
+    /// use offspring::{Process, task};
+    ///
+    /// #[task]
+    /// fn greeting() -> Option<String> {
+    ///     std::env::var("GREETING").ok()
+    /// }
+    ///
+    /// let child = Process::new(greeting, ()).env("GREETING", "hello").spawn()?;
+    /// assert_eq!(child.join()?.as_deref(), Some("hello"));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[must_use]
     pub fn env(self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.envs([(key, value)])
@@ -122,6 +163,19 @@ impl<R: Message> Process<R> {
     }
 
     /// Sets the child's working directory; a relative path starts from that of the caller.
+    ///
+    /// ```
+    /// use offspring::{Process, task};
+    /// use std::path::PathBuf;
+    ///
+    /// #[task]
+    /// fn here() -> PathBuf {
+    ///     std::env::current_dir().unwrap()
+    /// }
+    ///
+    /// assert_eq!(Process::new(here, ()).current_dir("/").spawn()?.join()?, PathBuf::from("/"));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[must_use]
     pub fn current_dir(self, path: impl AsRef<Path>) -> Self {
         self.with(|spec| spec.cwd = Some(path.as_ref().into()))
@@ -178,6 +232,22 @@ impl<R: Message> Process<R> {
     }
 
     /// Limits the CPU time of the child, in whole seconds, rounded up. It is sent `SIGXCPU` at the limit and `SIGKILL` a second later.
+    ///
+    /// ```
+    /// use offspring::{Process, Signal, task};
+    /// use std::time::Duration;
+    ///
+    /// #[task]
+    /// fn spin() {
+    ///     loop {
+    ///         std::hint::spin_loop();
+    ///     }
+    /// }
+    ///
+    /// let mut child = Process::new(spin, ()).cpu_time_limit(Duration::from_millis(100)).spawn()?;
+    /// assert_eq!(child.wait()?.signal(), Some(Signal::XCPU));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[must_use]
     pub fn cpu_time_limit(self, time: Duration) -> Self {
         self.with(|spec| spec.limits.cpu_time = Some(time))

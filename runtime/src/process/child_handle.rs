@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::handle::{ChildHandle, Death};
 use super::task_block::{Outcome, TaskBlock};
-use super::wait_any::{Bell, Waitable, sealed};
 use crate::arena::Block;
+use crate::object::wait_any::{Bell, Waitable, sealed};
 use crate::process::Usage;
 use crate::{ErrorKind, ExitStatus, Message, Result, Signal, TaskContext, TaskError, message};
 
@@ -88,6 +88,20 @@ impl<R> Child<R> {
     }
 
     /// How it ended; `None` while it runs. Does not block.
+    ///
+    /// ```
+    /// use offspring::task;
+    ///
+    /// #[task]
+    /// fn leave(code: i32) {
+    ///     std::process::exit(code);
+    /// }
+    ///
+    /// let mut child = offspring::spawn(leave, 3)?;
+    /// child.wait()?;
+    /// assert_eq!(child.exit_status().and_then(|status| status.code()), Some(3));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "exitcode")]
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.handle.status()
@@ -123,6 +137,21 @@ impl<R> Child<R> {
     }
 
     /// Sends `SIGTERM`, which ends it unless its task handles that.
+    ///
+    /// ```
+    /// use offspring::{Signal, task};
+    ///
+    /// #[task]
+    /// fn sleep() {
+    ///     std::thread::sleep(std::time::Duration::from_secs(600));
+    /// }
+    ///
+    /// let mut child = offspring::spawn(sleep, ())?;
+    /// child.terminate()?;
+    /// let status = child.wait()?;
+    /// assert_eq!((status.signal(), status.exitcode()), (Some(Signal::TERM), Some(-15)));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`signal`](Child::signal).
@@ -171,6 +200,18 @@ impl<R> Child<R> {
     ///
     /// Leaves [`stdin`](Child::stdin) open, as more may be written while it goes on: where the child reads to the end, drop it first.
     ///
+    /// ```
+    /// use offspring::task;
+    /// use std::time::Duration;
+    ///
+    /// #[task]
+    /// fn quick() {}
+    ///
+    /// let mut child = offspring::spawn(quick, ())?;
+    /// assert!(child.wait_timeout(Duration::from_secs(60))?);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`wait`](Child::wait).
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<bool> {
@@ -181,6 +222,21 @@ impl<R> Child<R> {
 
 impl<R: Message> Child<R> {
     /// Waits for its end and takes the task's value. Closes [`stdin`](Child::stdin) first.
+    ///
+    /// ```
+    /// use offspring::task;
+    ///
+    /// #[task]
+    /// fn check(x: i64) -> i64 {
+    ///     assert!(x > 0, "{x} is too small");
+    ///     x
+    /// }
+    ///
+    /// assert_eq!(offspring::spawn(check, 7)?.join()?, 7);
+    /// let error = offspring::spawn(check, -7)?.join().unwrap_err();
+    /// assert_eq!(error.message(), Some("-7 is too small"));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// There is no value: the task panicked (message and place are told, also where panics abort), the process was killed, crashed or
@@ -205,6 +261,23 @@ impl<R: Message> Child<R> {
     /// Waits for its end, for this long at most, and takes the task's value.
     ///
     /// Leaves [`stdin`](Child::stdin) open, as more may be written while it goes on: where the child reads to the end, drop it first.
+    ///
+    /// ```
+    /// use offspring::{ErrorKind, task};
+    /// use std::time::Duration;
+    ///
+    /// #[task]
+    /// fn nap(millis: u64) -> u64 {
+    ///     std::thread::sleep(Duration::from_millis(millis));
+    ///     millis
+    /// }
+    ///
+    /// let mut child = offspring::spawn(nap, 600_000)?;
+    /// assert_eq!(child.join_timeout(Duration::from_millis(20)).unwrap_err().kind(), ErrorKind::Timeout);
+    /// child.kill()?;
+    /// assert_eq!(child.join().unwrap_err().kind(), ErrorKind::WorkerDied);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`join`](Child::join), and of kind [`ErrorKind::Timeout`] while it runs, after which it can be joined again. A second taking is

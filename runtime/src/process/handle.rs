@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use super::crash::CrashTrace;
 use crate::arena::Owner;
+use crate::object::wait_any::{Bell, Rope};
 use crate::process::child;
-use crate::process::wait_any::{Bell, Rope};
 use crate::status::Usage;
 use crate::sync::permits;
 use crate::sys::pidfd;

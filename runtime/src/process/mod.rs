@@ -43,7 +43,7 @@ pub use stream::Stream;
 
 pub use crate::pool::worker::worker_id;
 
-pub(crate) use crate::object::wait_any::{self, Bell, sealed::Sealed};
+pub(crate) use crate::object::wait_any::{Bell, sealed::Sealed};
 pub(crate) use boot::Role;
 #[cfg(feature = "engine")]
 pub(crate) use build::fingerprint as build_fingerprint;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::supervisor::{self, Watch, Watched};
-use super::wait_any::{Bell, Rope, Waitable, sealed};
+use crate::object::wait_any::{Bell, Rope, Waitable, sealed};
 use crate::sys::signal::Registration;
 use crate::{Result, Signal, sys};
 
@@ -104,6 +104,17 @@ impl Signals {
     }
 
     /// Takes a signal that has come; waits for one, for this long at most, if there is none. `None`: none came.
+    ///
+    /// ```
+    /// use offspring::{Signal, Signals};
+    /// use std::time::Duration;
+    ///
+    /// let signals = Signals::new([Signal::USR2])?;
+    /// assert!(signals.wait_timeout(Duration::from_millis(5)).is_err());
+    /// Signal::USR2.raise();
+    /// assert_eq!(signals.wait_timeout(Duration::from_secs(60))?, Signal::USR2);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`wait`](Signals::wait).

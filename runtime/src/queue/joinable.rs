@@ -128,6 +128,17 @@ impl<T: Message> JoinableQueue<T> {
 
     /// As [`Queue::put`](super::Queue::put).
     ///
+    /// ```
+    /// let jobs = offspring::JoinableQueue::bounded(10)?;
+    /// jobs.put(&"a.txt".to_string())?;
+    /// assert_eq!((jobs.len(), jobs.unfinished()), (1, 1));
+    /// assert_eq!(jobs.get()?, "a.txt");
+    /// assert_eq!((jobs.len(), jobs.unfinished()), (0, 1));
+    /// jobs.task_done()?;
+    /// assert_eq!(jobs.unfinished(), 0);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As there.
     pub fn put(&self, item: &T) -> Result<(), QueueError> {
@@ -167,6 +178,16 @@ impl<T: Message> JoinableQueue<T> {
     }
 
     /// Takes the oldest item, to be read where it lies and then [done](Job::done); waits while there is none.
+    ///
+    /// ```
+    /// let jobs = offspring::JoinableQueue::unbounded()?;
+    /// jobs.put(&7)?;
+    /// let job = jobs.take()?;
+    /// assert_eq!(job.value()?, 7);
+    /// job.done()?;
+    /// jobs.join()?;
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`QueueError::Closed`] when the queue is closed and no item waits; [`QueueError::GivenUp`], see
@@ -289,6 +310,17 @@ impl<T: Message> JoinableQueue<T> {
     /// Says that this process is done with an item that it got by [`get`](Self::get). Which of several does not matter, except
     /// if it is killed: so finish one before the next.
     ///
+    /// ```
+    /// use offspring::{ErrorKind, JoinableQueue};
+    ///
+    /// let jobs = JoinableQueue::unbounded()?;
+    /// jobs.put(&7)?;
+    /// jobs.get()?;
+    /// jobs.task_done()?;
+    /// assert_eq!(jobs.task_done().unwrap_err().kind(), ErrorKind::InvalidInput);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`QueueError::NothingToDo`] if this process has no such item.
     pub fn task_done(&self) -> Result<(), QueueError> {
@@ -304,6 +336,18 @@ impl<T: Message> JoinableQueue<T> {
     }
 
     /// As [`join`](Self::join), waiting so long at most: whether every item is done.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let jobs = offspring::JoinableQueue::unbounded()?;
+    /// jobs.put(&7)?;
+    /// assert!(!jobs.join_timeout(Duration::from_millis(5))?);
+    /// jobs.get()?;
+    /// jobs.task_done()?;
+    /// assert!(jobs.join_timeout(Duration::from_secs(60))?);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As there.

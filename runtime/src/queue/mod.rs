@@ -168,6 +168,15 @@ impl<T: Message> Queue<T> {
 
     /// Puts an item at the end if there is room.
     ///
+    /// ```
+    /// use offspring::{ErrorKind, Queue};
+    ///
+    /// let queue = Queue::bounded(1)?;
+    /// queue.try_put(&1)?;
+    /// assert_eq!(queue.try_put(&2).unwrap_err().kind(), ErrorKind::Full);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Queue::put`], and [`QueueError::Full`].
     #[doc(alias = "put_nowait")]
@@ -176,6 +185,16 @@ impl<T: Message> Queue<T> {
     }
 
     /// Puts an item at the end; waits so long at most while the queue is full.
+    ///
+    /// ```
+    /// use offspring::{ErrorKind, Queue};
+    /// use std::time::Duration;
+    ///
+    /// let queue = Queue::bounded(1)?;
+    /// queue.put(&1)?;
+    /// assert_eq!(queue.put_timeout(&2, Duration::from_millis(5)).unwrap_err().kind(), ErrorKind::Timeout);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Queue::put`], and [`QueueError::Timeout`].
@@ -208,6 +227,13 @@ impl<T: Message> Queue<T> {
 
     /// Takes the oldest item; waits while there is none.
     ///
+    /// ```
+    /// let queue = offspring::Queue::unbounded()?;
+    /// queue.put_all(["first".to_string(), "second".to_string()])?;
+    /// assert_eq!((queue.get()?, queue.get()?), ("first".to_string(), "second".to_string()));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`QueueError::Closed`] when the queue is closed and empty; [`QueueError::Unreadable`] when no value can be made of the
     /// item, for want of memory or because it holds a handle to something that is gone.
@@ -217,6 +243,14 @@ impl<T: Message> Queue<T> {
     }
 
     /// Takes the oldest item if there is one.
+    ///
+    /// ```
+    /// use offspring::{ErrorKind, Queue};
+    ///
+    /// let queue: Queue<u64> = Queue::unbounded()?;
+    /// assert_eq!(queue.try_get().unwrap_err().kind(), ErrorKind::Empty);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Queue::get`], and [`QueueError::Empty`].
@@ -262,6 +296,14 @@ impl<T: Message> Queue<T> {
 
     /// As [`Queue::take`], if there is an item.
     ///
+    /// ```
+    /// let queue = offspring::Queue::unbounded()?;
+    /// queue.put(&"text".to_string())?;
+    /// assert_eq!(queue.try_take()?.as_str(), "text");
+    /// assert!(queue.try_take().is_err());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Queue::try_get`].
     pub fn try_take(&self) -> Result<View<T>, QueueError> {
@@ -280,6 +322,14 @@ impl<T: Message> Queue<T> {
     ///
     /// The items are taken one after the other. A process that is killed meanwhile takes those with it that it had taken.
     ///
+    /// ```
+    /// let queue = offspring::Queue::unbounded()?;
+    /// queue.put_all(0..5)?;
+    /// assert_eq!(queue.get_many(3)?, [0, 1, 2]);
+    /// assert_eq!(queue.get_many(3)?, [3, 4]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Queue::get`] for the first one. A later one that cannot be read is left out of what is returned, which ends with it.
     pub fn get_many(&self, most: usize) -> Result<Vec<T>, QueueError> {
@@ -297,6 +347,13 @@ impl<T: Message> Queue<T> {
     }
 
     /// How many items wait. Others may change that at any time.
+    ///
+    /// ```
+    /// let queue = offspring::Queue::bounded(2)?;
+    /// queue.put(&7)?;
+    /// assert_eq!((queue.len(), queue.is_empty(), queue.is_full(), queue.capacity()), (1, false, false, Some(2)));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "qsize")]
     pub fn len(&self) -> usize {
         self.core().waiting()
@@ -347,11 +404,27 @@ impl<T: Message> Queue<T> {
     }
 
     /// The items, each taken when it is asked for, until the queue is closed and empty. Waits for the next one.
+    ///
+    /// ```
+    /// let queue = offspring::Queue::unbounded()?;
+    /// queue.put_all(0..3)?;
+    /// queue.close()?;
+    /// assert_eq!(queue.iter().collect::<Result<Vec<u64>, _>>()?, [0, 1, 2]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn iter(&self) -> Iter<'_, T> {
         Iter(self)
     }
 
     /// The items that are there, each taken when it is asked for, until there are none at the moment. Never waits.
+    ///
+    /// ```
+    /// let queue = offspring::Queue::unbounded()?;
+    /// queue.put_all(0..3)?;
+    /// assert_eq!(queue.drain().collect::<Result<Vec<u64>, _>>()?, [0, 1, 2]);
+    /// assert!(!queue.is_closed());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn drain(&self) -> Drain<'_, T> {
         Drain(self)
     }

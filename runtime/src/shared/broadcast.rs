@@ -101,6 +101,15 @@ impl<T: Message> Deref for Shared<T> {
 impl<T: Message> Shared<T> {
     /// Writes `value` into shared memory: once, however large it is.
     ///
+    /// ```
+    /// use offspring::shared::Shared;
+    ///
+    /// let words = Shared::new(&vec!["a".to_string(), "b".to_string()])?;
+    /// assert_eq!(words.len(), 2); // read where it lies
+    /// assert_eq!(words.to_value()?, ["a", "b"]); // built anew
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::OutOfMemory`](crate::ErrorKind::OutOfMemory) if the program's budget of shared memory does not hold it.
     pub fn new(value: &T) -> Result<Self, SharedError> {
@@ -129,6 +138,9 @@ impl<T: Message> Shared<T> {
     }
 
     /// A value of this process's own, made of the shared one.
+    ///
+    /// # Errors
+    /// Of kind [`InvalidData`](crate::ErrorKind::InvalidData) when a handle in it leads to an object that is gone.
     pub fn to_value(&self) -> Result<T, SharedError> {
         self.handle.check()?;
         Ok(T::read(self, &mut Decoder::new())?)

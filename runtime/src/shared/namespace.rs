@@ -49,6 +49,17 @@ message_by_handle!([] Namespace, handle, Namespace::of);
 
 impl Namespace {
     /// A namespace without names.
+    ///
+    /// ```
+    /// let settings = offspring::shared::Namespace::new()?;
+    /// settings.set("rate", &0.5)?;
+    /// settings.set("name", &"fast".to_string())?;
+    /// assert_eq!((settings.get::<f64>("rate")?, settings.len()), (Some(0.5), 2));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Of kind [`OutOfMemory`](crate::ErrorKind::OutOfMemory) when the family's shared memory is used up.
     pub fn new() -> Result<Self> {
         Namespace::in_arena(crate::arena::family()?)
     }
@@ -103,6 +114,16 @@ impl Namespace {
 
     /// The value of `name`; `None` if there is none. Takes no lock.
     ///
+    /// ```
+    /// use offspring::ErrorKind;
+    ///
+    /// let settings = offspring::shared::Namespace::new()?;
+    /// settings.set("rate", &0.5)?;
+    /// assert_eq!(settings.get::<f64>("none")?, None);
+    /// assert_eq!(settings.get::<String>("rate").unwrap_err().kind(), ErrorKind::InvalidInput);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if it is of another type.
     #[doc(alias = "__getattr__")]
@@ -113,6 +134,10 @@ impl Namespace {
     }
 
     /// Makes `value` the value of `name`, whatever type it had before.
+    ///
+    /// # Errors
+    /// Of kind [`OutOfMemory`](crate::ErrorKind::OutOfMemory) when the family's shared memory is used up, of kind
+    /// [`NotSendable`](crate::ErrorKind::NotSendable) when the value holds a handle of another family.
     #[doc(alias = "__setattr__")]
     pub fn set<T: Message>(&self, name: &str, value: &T) -> Result<()> {
         self.with(name, |table, writer, hash| {
@@ -149,12 +174,18 @@ impl Namespace {
     }
 
     /// Has `name` a value?
+    ///
+    /// # Errors
+    /// Of kind [`Unsupported`](crate::ErrorKind::Unsupported) in a `fork()` of a process of the program.
     #[doc(alias = "hasattr")]
     pub fn contains(&self, name: &str) -> Result<bool> {
         self.with(name, |table, writer, hash| Ok(table.find(hash, writer.key_words(), None)?.is_some()))
     }
 
     /// Removes `name`; says whether it had a value.
+    ///
+    /// # Errors
+    /// As for [`contains`](Self::contains).
     #[doc(alias = "__delattr__")]
     pub fn remove(&self, name: &str) -> Result<bool> {
         self.with(name, |table, writer, hash| Ok(table.remove((hash, writer.key_words()), None)?.is_some()))
@@ -171,11 +202,17 @@ impl Namespace {
     }
 
     /// Removes all names, at one moment.
+    ///
+    /// # Errors
+    /// As for [`contains`](Self::contains).
     pub fn clear(&self) -> Result<()> {
         self.table()?.clear()
     }
 
     /// All names, in no order that means anything. One that is added or removed meanwhile may be among them.
+    ///
+    /// # Errors
+    /// As for [`contains`](Self::contains).
     pub fn names(&self) -> Result<Vec<String>> {
         let table = self.table()?;
         let (mut names, mut cursor) = (Vec::new(), Some(0));

@@ -105,6 +105,13 @@ impl<T: Message> Value<T> {
     const IN_WORD: bool = T::COPY.is_enabled() && size_of::<T>() <= 8 && size_of::<T>() == size_of::<T::Archived>();
 
     /// A value that is `value` at first.
+    ///
+    /// ```
+    /// let name = offspring::shared::Value::new("nobody".to_string())?;
+    /// name.set(&"Ada".to_string())?;
+    /// assert_eq!(name.get()?, "Ada");
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn new(value: T) -> Result<Self> {
         Value::in_arena(crate::arena::family()?, &value)
     }
@@ -407,6 +414,13 @@ impl<T: Integer> Value<T> {
     }
 
     /// Adds.
+    ///
+    /// ```
+    /// let count = offspring::shared::Value::new(10u64)?;
+    /// assert_eq!(count.fetch_add(5)?, 10); // what it was
+    /// assert_eq!(count.get()?, 15);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn fetch_add(&self, n: T) -> Result<T> {
         self.fetch(|value| value.wrapping_add(n))
     }

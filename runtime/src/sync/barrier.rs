@@ -134,6 +134,17 @@ impl Barrier {
 
     /// Waits until all are there.
     ///
+    /// ```
+    /// use offspring::sync::Barrier;
+    ///
+    /// let start = Barrier::new(2)?;
+    /// let other = start.clone();
+    /// let thread = std::thread::spawn(move || other.wait().unwrap().is_leader());
+    /// let leader = start.wait()?.is_leader();
+    /// assert!(leader != thread.join().unwrap()); // one of the two
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`Broken`](crate::ErrorKind::Broken) when the barrier is, or breaks meanwhile.
     pub fn wait(&self) -> Result<BarrierWaitResult> {
@@ -141,6 +152,18 @@ impl Barrier {
     }
 
     /// As [`wait`](Barrier::wait), but no longer than that: then the barrier breaks, for all others, too.
+    ///
+    /// ```
+    /// use offspring::{ErrorKind, sync::Barrier};
+    /// use std::time::Duration;
+    ///
+    /// let start = Barrier::new(2)?;
+    /// assert_eq!(start.wait_timeout(Duration::from_millis(5)).unwrap_err().kind(), ErrorKind::Timeout);
+    /// assert!(start.is_broken()); // for all: nobody can rely on this meeting any more
+    /// start.reset()?;
+    /// assert!(!start.is_broken());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Of kind [`Timeout`](crate::ErrorKind::Timeout) where the time was over, of kind [`Broken`](crate::ErrorKind::Broken) for

@@ -128,6 +128,20 @@ impl Condvar {
 
     /// Waits until `condition` is false of what the lock guards; not at all if it is.
     ///
+    /// ```
+    /// use offspring::sync::{Condvar, Mutex};
+    ///
+    /// let (stock, changed) = (Mutex::new(0u32)?, Condvar::new()?);
+    /// let (their_stock, their_changed) = (stock.clone(), changed.clone());
+    /// let producer = std::thread::spawn(move || {
+    ///     *their_stock.lock().unwrap() = 7;
+    ///     their_changed.notify_one().unwrap();
+    /// });
+    /// assert_eq!(*changed.wait_while(stock.lock()?, |stock| *stock == 0)?, 7);
+    /// # producer.join().unwrap();
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`wait`](Condvar::wait).
     #[doc(alias = "wait_for")]
@@ -143,6 +157,16 @@ impl Condvar {
     }
 
     /// As [`wait`](Condvar::wait), but waits for a notification no longer than that. Taking the lock again may take longer.
+    ///
+    /// ```
+    /// use offspring::sync::{Condvar, Mutex};
+    /// use std::time::Duration;
+    ///
+    /// let (stock, changed) = (Mutex::new(0u32)?, Condvar::new()?);
+    /// let (guard, result) = changed.wait_timeout(stock.lock()?, Duration::from_millis(5))?;
+    /// assert!(result.timed_out() && *guard == 0);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`wait`](Condvar::wait).

@@ -91,6 +91,17 @@ impl Event {
     ///
     /// What was written to shared memory before is visible to them.
     ///
+    /// ```
+    /// use offspring::sync::Event;
+    ///
+    /// let ready = Event::new()?;
+    /// ready.set()?;
+    /// ready.wait()?;
+    /// ready.clear()?;
+    /// assert!(!ready.is_set());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// In a process made by the program's own `fork`.
     pub fn set(&self) -> Result<()> {
@@ -125,6 +136,17 @@ impl Event {
     }
 
     /// As [`wait`](Event::wait), but no longer than that; says whether the event was set.
+    ///
+    /// ```
+    /// use offspring::sync::Event;
+    /// use std::time::Duration;
+    ///
+    /// let ready = Event::new()?;
+    /// assert!(!ready.wait_timeout(Duration::from_millis(5))?);
+    /// ready.set()?;
+    /// assert!(ready.wait_timeout(Duration::from_millis(5))?);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// In a process made by the program's own `fork`.

@@ -109,6 +109,13 @@ impl<T: Plain> Mutex<T> {
 
     /// A new lock around `value`.
     ///
+    /// ```
+    /// let total = offspring::sync::Mutex::new(0i64)?;
+    /// *total.lock()? += 5;
+    /// assert_eq!(*total.lock()?, 5);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`OutOfMemory`](crate::ErrorKind::OutOfMemory) when the family's shared memory is used up.
     pub fn new(value: T) -> Result<Mutex<T>> {
@@ -133,6 +140,18 @@ impl<T: Plain> Mutex<T> {
 
     /// Waits until nobody else holds the lock, and holds it until the guard is dropped.
     ///
+    /// ```
+    /// use offspring::{ErrorKind, sync::Mutex};
+    ///
+    /// let total = Mutex::new(0u64)?;
+    /// let mut guard = total.lock()?;
+    /// *guard += 1;
+    /// assert_eq!(total.lock().unwrap_err().kind(), ErrorKind::Deadlock);
+    /// drop(guard);
+    /// assert_eq!(*total.lock()?, 1);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`Poisoned`](crate::ErrorKind::Poisoned) when a holder died or panicked; of kind
     /// [`Deadlock`](crate::ErrorKind::Deadlock) when the calling thread holds the lock.
@@ -156,6 +175,19 @@ impl<T: Plain> Mutex<T> {
 
     /// Locks if nobody holds the lock.
     ///
+    /// ```
+    /// use offspring::{ErrorKind, sync::Mutex};
+    ///
+    /// let lock = Mutex::new(())?;
+    /// let guard = lock.lock()?;
+    /// let other = lock.clone();
+    /// let answer = std::thread::spawn(move || other.try_lock().map(drop).unwrap_err().kind()).join().unwrap();
+    /// assert_eq!(answer, ErrorKind::InUse);
+    /// drop(guard);
+    /// assert!(lock.try_lock().is_ok());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`InUse`](crate::ErrorKind::InUse) when somebody does, otherwise as for [`lock`](Mutex::lock).
     pub fn try_lock(&self) -> Result<MutexGuard<'_, T>> {
@@ -163,6 +195,19 @@ impl<T: Plain> Mutex<T> {
     }
 
     /// As [`lock`](Mutex::lock), but waits no longer than that.
+    ///
+    /// ```
+    /// use offspring::{ErrorKind, sync::Mutex};
+    /// use std::time::Duration;
+    ///
+    /// let lock = Mutex::new(())?;
+    /// let guard = lock.lock()?;
+    /// let other = lock.clone();
+    /// let waiter = std::thread::spawn(move || other.lock_timeout(Duration::from_millis(5)).map(drop).unwrap_err().kind());
+    /// assert_eq!(waiter.join().unwrap(), ErrorKind::Timeout);
+    /// # drop(guard);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Of kind [`Timeout`](crate::ErrorKind::Timeout), otherwise as for [`lock`](Mutex::lock).

@@ -102,6 +102,16 @@ impl Once {
     ///
     /// What that one wrote to shared memory is visible afterwards.
     ///
+    /// ```
+    /// use offspring::sync::Once;
+    ///
+    /// let (once, mut count) = (Once::new()?, 0);
+    /// once.call_once(|| count += 1)?;
+    /// once.call_once(|| count += 1)?;
+    /// assert_eq!(count, 1);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Panics
     /// When `f` does.
     ///

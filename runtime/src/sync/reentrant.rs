@@ -97,6 +97,19 @@ impl ReentrantMutex {
 
     /// Waits until no other thread holds the lock, and holds it until the guard is dropped.
     ///
+    /// ```
+    /// use offspring::sync::ReentrantMutex;
+    ///
+    /// let lock = ReentrantMutex::new()?;
+    /// let outer = lock.lock()?;
+    /// let inner = lock.lock()?;
+    /// assert_eq!(inner.depth(), 2);
+    /// drop(inner);
+    /// assert!(lock.is_owned());
+    /// # drop(outer);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`Poisoned`](crate::ErrorKind::Poisoned) when a holder died or panicked; of kind
     /// [`Limit`](crate::ErrorKind::Limit) when this thread has 2^32 guards.

@@ -110,6 +110,19 @@ impl<T: Plain> RwLock<T> {
 
     /// Waits until nobody writes, and keeps writers out until the guard is dropped.
     ///
+    /// ```
+    /// use offspring::sync::RwLock;
+    ///
+    /// let rate = RwLock::new(0.5)?;
+    /// {
+    ///     let (one, two) = (rate.read()?, rate.read()?); // any number at a time
+    ///     assert_eq!(*one + *two, 1.0);
+    /// }
+    /// *rate.write()? = 0.25;
+    /// assert_eq!(*rate.read()?, 0.25);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`Poisoned`](ErrorKind::Poisoned) when a writer died or panicked; of kind [`Deadlock`](ErrorKind::Deadlock) when
     /// the calling thread writes; of kind [`Limit`](ErrorKind::Limit) when this process has 50,000 readers.
@@ -148,6 +161,17 @@ impl<T: Plain> RwLock<T> {
     }
 
     /// Writes if nobody reads or writes, or waits to read.
+    ///
+    /// ```
+    /// use offspring::{ErrorKind, sync::RwLock};
+    ///
+    /// let rate = RwLock::new(0.5)?;
+    /// let reading = rate.read()?;
+    /// assert_eq!(rate.try_write().map(drop).unwrap_err().kind(), ErrorKind::InUse);
+    /// drop(reading);
+    /// *rate.try_write()? = 1.0;
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Of kind [`InUse`](ErrorKind::InUse) when somebody does, otherwise as for [`write`](RwLock::write).

@@ -118,6 +118,17 @@ impl Semaphore {
 
     /// Waits for a permit, and has it until it is dropped.
     ///
+    /// ```
+    /// use offspring::sync::Semaphore;
+    ///
+    /// let doors = Semaphore::new(2)?;
+    /// let permit = doors.acquire()?;
+    /// assert_eq!(doors.available_permits(), 1);
+    /// drop(permit);
+    /// assert_eq!(doors.available_permits(), 2);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// In a process made by the program's own `fork`.
     pub fn acquire(&self) -> Result<Permit<'_>> {
@@ -125,6 +136,16 @@ impl Semaphore {
     }
 
     /// Takes a permit if there is one.
+    ///
+    /// ```
+    /// use offspring::{ErrorKind, sync::Semaphore};
+    ///
+    /// let doors = Semaphore::new(1)?;
+    /// let permit = doors.try_acquire()?;
+    /// assert_eq!(doors.try_acquire().map(drop).unwrap_err().kind(), ErrorKind::Empty);
+    /// # drop(permit);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Of kind [`Empty`](crate::ErrorKind::Empty) when there is none, or somebody waits for it already.
@@ -170,6 +191,15 @@ impl Semaphore {
     }
 
     /// Adds permits: those that were [forgotten](Permit::forget), or new ones.
+    ///
+    /// ```
+    /// use offspring::sync::Semaphore;
+    ///
+    /// let tickets = Semaphore::new(0)?;
+    /// tickets.release(3)?;
+    /// assert_eq!(tickets.available_permits(), 3);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Of kind [`InvalidInput`](crate::ErrorKind::InvalidInput) when there would be more than 2^30 - 1; of a

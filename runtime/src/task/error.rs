@@ -94,7 +94,7 @@ pub enum TaskError {
         backtrace: Option<Box<str>>,
     },
     /// The process that ran the task ended before it gave a value: it was killed, it crashed or it called `exit`.
-    #[error("{context}: its process {worker} ended ({status}{}), tries: {tries}{}", because(*oom_killed, note.as_deref()), last_words(context, stderr.as_deref()))]
+    #[error("{context}: its process {worker} ended ({status}{}), tries: {tries}{}", because(*status, *oom_killed, note.as_deref()), last_words(context, stderr.as_deref()))]
     WorkerDied {
         /// Which task and item.
         context: TaskContext,
@@ -455,11 +455,13 @@ impl TaskError {
 }
 
 /// The causes in [`TaskError::WorkerDied`]'s text.
-fn because(oom_killed: Option<bool>, note: Option<&str>) -> String {
+fn because(status: ExitStatus, oom_killed: Option<bool>, note: Option<&str>) -> String {
     let memory = if oom_killed == Some(true) { ": memory ran out" } else { "" };
-    match note {
-        Some(note) => format!("{memory}: {note}"),
-        None => memory.to_owned(),
+    let Some(note) = note else { return memory.to_owned() };
+    // The note of a fatal signal begins with its name, which the status says already.
+    match status.signal().and_then(|signal| note.strip_prefix(signal.name()?)) {
+        Some(circumstances) => format!("{circumstances}{memory}"),
+        None => format!("{memory}: {note}"),
     }
 }
 
@@ -475,6 +477,14 @@ fn last_words(context: &TaskContext, stderr: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fatal_signal_is_named_once() {
+        let said = |note| because(ExitStatus::Signaled(crate::Signal::SEGV), None, Some(note));
+        assert_eq!(said("SIGSEGV at address 0x10"), " at address 0x10");
+        assert_eq!(said("SIGSEGV"), "");
+        assert_eq!(said("SIGABRT"), ": SIGABRT");
+    }
 
     #[test]
     fn every_variant_has_its_own_predicate() {

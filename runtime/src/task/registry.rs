@@ -17,7 +17,7 @@ pub struct TaskId(u32);
 const PROGRAM: u32 = 1 << 31;
 
 impl TaskId {
-    /// From the number that crossed the wire. [`get`] says whether there is such a task.
+    /// From the number that crossed the wire; there may be no such task.
     pub fn from_raw(number: u32) -> Self {
         TaskId(number)
     }

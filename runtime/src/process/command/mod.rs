@@ -208,6 +208,15 @@ impl Command {
 
     /// The longest that the forms which wait for its end let it run: then it is killed, with all of its group, and they give
     /// [`CommandError::TimedOut`].
+    ///
+    /// ```
+    /// use offspring::{ErrorKind, process::Command};
+    /// use std::time::Duration;
+    ///
+    /// let error = Command::new("sleep").arg("600").timeout(Duration::from_millis(50)).status().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Timeout);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -223,6 +232,16 @@ impl Command {
     }
 
     /// Starts it, and does not wait.
+    ///
+    /// ```
+    /// use offspring::{Signal, process::Command};
+    ///
+    /// let mut sleeper = Command::new("sleep").arg("600").spawn()?;
+    /// assert!(sleeper.is_alive());
+    /// sleeper.kill()?;
+    /// assert_eq!(sleeper.wait()?.signal(), Some(Signal::KILL));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// It could not be started. [`timeout`](Command::timeout) and [`input`](Command::input) are for the forms that wait: an error here.
@@ -263,6 +282,14 @@ impl Command {
 impl Command {
     /// Runs it and waits for its end: how it ended. What it writes to a pipe is read and dropped.
     ///
+    /// ```
+    /// use offspring::process::Command;
+    ///
+    /// assert!(Command::new("true").status()?.success());
+    /// assert_eq!(Command::shell("exit 3").status()?.code(), Some(3));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// It could not be started, or it took longer than [`timeout`](Command::timeout). That it failed is no error: see [`check`](Command::check).
     #[doc(alias = "call")]
@@ -271,6 +298,15 @@ impl Command {
     }
 
     /// Runs it and waits for its end, which must be a success.
+    ///
+    /// ```
+    /// use offspring::process::Command;
+    ///
+    /// Command::new("true").check()?;
+    /// let error = Command::new("false").check().unwrap_err();
+    /// assert_eq!(error.to_string(), "`false` failed: exit code 1");
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`status`](Command::status); and [`CommandError::Failed`], with its name and status, if it ended in any other way than by exit code 0.
@@ -284,6 +320,15 @@ impl Command {
     ///
     /// Like a shell it waits until everybody has closed the pipes, also what the command left running in the background.
     ///
+    /// ```
+    /// use offspring::process::Command;
+    ///
+    /// let output = Command::shell("cat; echo done >&2").input("text").output()?;
+    /// assert!(output.status.success());
+    /// assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"text"[..], &b"done\n"[..]));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`status`](Command::status). What had been written until a timeout is in the error.
     #[doc(alias = "getstatusoutput")]
@@ -296,6 +341,13 @@ impl Command {
     /// Runs it, waits for its end, which must be a success, and gives what it wrote to its standard output.
     ///
     /// Standard error goes to the caller's. What is no UTF-8 is replaced: use [`output`](Command::output) for bytes.
+    ///
+    /// ```
+    /// use offspring::process::Command;
+    ///
+    /// assert_eq!(Command::new("echo").arg("hello").read()?, "hello\n");
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`check`](Command::check).

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::start::Pipes;
 use super::{Command, CommandError};
+use crate::object::wait_any::{Bell, Rope, Waitable, sealed};
 use crate::process::supervisor::{self, Watched};
-use crate::process::wait_any::{Bell, Rope, Waitable, sealed};
 use crate::sys::pidfd::{self, Reaped};
 use crate::sys::spawn::Spawned;
 use crate::{ExitStatus, Signal};

@@ -153,6 +153,13 @@ impl Drop for Held<'_> {
 
 impl<T: Plain> Array<T> {
     /// An array of `len` zeros.
+    ///
+    /// ```
+    /// let array = offspring::shared::Array::<f64>::zeroed(1_000_000)?;
+    /// array.set(3, &1.5)?;
+    /// assert_eq!((array.len(), array.get(3)?), (1_000_000, 1.5));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "Array")]
     pub fn zeroed(len: usize) -> Result<Self> {
         Array::in_arena(crate::arena::family()?, len)
@@ -245,6 +252,15 @@ impl<T: Plain> Array<T> {
 
     /// Waits until nobody else holds the lock, and holds it until the guard is dropped. The guard derefs to `[T]`.
     ///
+    /// ```
+    /// let array = offspring::shared::Array::<u32>::zeroed(4)?;
+    /// for (at, item) in array.lock()?.iter_mut().enumerate() {
+    ///     *item = at as u32;
+    /// }
+    /// assert_eq!(array.snapshot()?, [0, 1, 2, 3]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As said at [`Array`]; kind `InUse` also when this thread holds the lock already.
     #[doc(alias = "buf")]
@@ -298,6 +314,15 @@ impl<T: Plain> Array<T> {
     }
 
     /// The item at `index`.
+    ///
+    /// ```
+    /// use offspring::ErrorKind;
+    ///
+    /// let array = offspring::shared::Array::from_slice(&[1u8, 2, 3])?;
+    /// assert_eq!(array.get(1)?, 2);
+    /// assert_eq!(array.get(3).unwrap_err().kind(), ErrorKind::InvalidInput);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "__getitem__")]
     pub fn get(&self, index: usize) -> Result<T> {
         self.check_index(index)?;
@@ -361,6 +386,14 @@ impl<T: Plain> Array<T> {
 
     /// Makes the items these; there must be as many. As if written through [`Array::lock`]'s guard: a death in the middle
     /// poisons the array.
+    ///
+    /// ```
+    /// let array = offspring::shared::Array::<u64>::zeroed(3)?;
+    /// array.copy_from(&[1, 2, 3])?;
+    /// assert_eq!(array.slice(1..)?, [2, 3]);
+    /// assert!(array.copy_from(&[1]).is_err());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn copy_from(&self, items: &[T]) -> Result<()> {
         if items.len() != self.len() {
             return Err(SharedError::Length { expected: self.len(), found: items.len() });

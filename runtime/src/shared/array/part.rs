@@ -104,6 +104,13 @@ impl<T: Plain> Array<T> {
     }
 
     /// The array in parts of `len` items, the last of which may be shorter. As [`Array::split`] otherwise.
+    ///
+    /// ```
+    /// let array = offspring::shared::Array::<u64>::zeroed(10)?;
+    /// let lengths: Vec<usize> = array.split_by(4)?.iter().map(|part| part.len()).collect();
+    /// assert_eq!(lengths, [4, 4, 2]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "chunks")]
     pub fn split_by(&self, len: usize) -> Result<Vec<ArrayPart<T>>> {
         if len == 0 {
@@ -160,6 +167,19 @@ impl<T: Plain> ArrayPart<T> {
 
     /// Claims the part and lends its items, to be written in place, until the guard is dropped. Waits for nobody but the
     /// holder of the whole array's lock. Whether the array is poisoned does not matter here.
+    ///
+    /// ```
+    /// use offspring::{ErrorKind, shared::Array};
+    ///
+    /// let array = Array::<u64>::zeroed(10)?;
+    /// let part = array.part(2..4)?;
+    /// let mut writing = part.write()?;
+    /// writing[0] = 7;
+    /// assert_eq!(array.part(3..5)?.write().map(drop).unwrap_err().kind(), ErrorKind::InUse);
+    /// drop(writing);
+    /// assert_eq!(array.get(2)?, 7);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`ErrorKind::InUse`](crate::ErrorKind::InUse) if some of its items are in other hands: this part was sent twice, or

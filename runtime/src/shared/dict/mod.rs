@@ -181,6 +181,14 @@ impl<K: Key, V: Message> Dict<K, V> {
     }
 
     /// Is there a value at `key`? Takes no lock.
+    ///
+    /// ```
+    /// let seen = offspring::shared::Dict::new()?;
+    /// seen.set("page", &true)?;
+    /// assert!(seen.contains("page")? && !seen.contains("other")?);
+    /// # let _: &offspring::shared::Dict<String, bool> = &seen;
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "__contains__")]
     pub fn contains<Q: AsKey<K> + ?Sized>(&self, key: &Q) -> Result<bool> {
         self.with(key, |table, writer, hash| Ok(table.find(hash, writer.key_words(), None)?.is_some()))
@@ -210,6 +218,13 @@ impl<K: Key, V: Message> Dict<K, V> {
     }
 
     /// Puts `value` at `key`, as [`Dict::insert`], without making a value of what was there before.
+    ///
+    /// ```
+    /// let prices: offspring::shared::Dict<String, f64> = offspring::shared::Dict::new()?;
+    /// prices.set("apple", &0.5)?;
+    /// assert_eq!(prices.get("apple")?, Some(0.5));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "__setitem__")]
     pub fn set<Q: AsKey<K> + ?Sized>(&self, key: &Q, value: &V) -> Result<()> {
         self.put(key, value, When::Always).map(drop)
@@ -228,6 +243,14 @@ impl<K: Key, V: Message> Dict<K, V> {
     }
 
     /// Puts `value` at `key` if there is one already; returns the old one.
+    ///
+    /// ```
+    /// let prices: offspring::shared::Dict<String, f64> = offspring::shared::Dict::new()?;
+    /// assert_eq!(prices.replace("apple", &0.5)?, None); // there is none, and none is made
+    /// prices.set("apple", &0.5)?;
+    /// assert_eq!(prices.replace("apple", &0.75)?, Some(0.5));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn replace<Q: AsKey<K> + ?Sized>(&self, key: &Q, value: &V) -> Result<Option<V>> {
         match self.put(key, value, When::Present)? {
             Inserted::Replaced(old) => self.old(&old),
@@ -262,6 +285,12 @@ impl<K: Key, V: Message> Dict<K, V> {
     }
 
     /// As [`Dict::get_or_insert_with`], with a value that is there already.
+    ///
+    /// ```
+    /// let numbers: offspring::shared::Dict<String, u64> = offspring::shared::Dict::new()?;
+    /// assert_eq!((numbers.get_or_insert("a", 1)?, numbers.get_or_insert("a", 2)?), (1, 1));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "setdefault")]
     pub fn get_or_insert<Q: AsKey<K> + ?Sized>(&self, key: &Q, value: V) -> Result<V> {
         self.get_or_insert_with(key, || value)
@@ -287,6 +316,14 @@ impl<K: Key, V: Message> Dict<K, V> {
     }
 
     /// Removes some key, and returns it with its value; `None` if there is none.
+    ///
+    /// ```
+    /// let todo: offspring::shared::Dict<u64, String> = offspring::shared::Dict::new()?;
+    /// todo.set(&7, &"seven".to_string())?;
+    /// assert_eq!(todo.pop()?, Some((7, "seven".to_string())));
+    /// assert_eq!(todo.pop()?, None);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "popitem")]
     pub fn pop(&self) -> Result<Option<(K, V)>> {
         let table = self.table()?;
@@ -391,6 +428,15 @@ impl<K: Key, V: Message> Dict<K, V> {
     }
 
     /// Replaces the value at `key` by `new` if it is `current`; says whether it did.
+    ///
+    /// ```
+    /// let state: offspring::shared::Dict<u64, String> = offspring::shared::Dict::new()?;
+    /// let (new, taken) = ("new".to_string(), "taken".to_string());
+    /// state.set(&1, &new)?;
+    /// assert!(state.compare_exchange(&1, &new, &taken)?); // the first who tries
+    /// assert!(!state.compare_exchange(&1, &new, &taken)?); // all others
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn compare_exchange<Q: AsKey<K> + ?Sized>(&self, key: &Q, current: &V, new: &V) -> Result<bool>
     where
         V: PartialEq,
@@ -430,6 +476,13 @@ impl<K: Key, V: Message> Dict<K, V> {
     }
 
     /// Puts all pairs in, one after the other.
+    ///
+    /// ```
+    /// let squares: offspring::shared::Dict<u64, u64> = offspring::shared::Dict::new()?;
+    /// squares.extend((0..100).map(|x| (x, x * x)))?;
+    /// assert_eq!((squares.len(), squares.get(&9)?), (100, Some(81)));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "update")]
     pub fn extend(&self, pairs: impl IntoIterator<Item = (K, V)>) -> Result<()> {
         pairs.into_iter().try_for_each(|(key, value)| self.set(&key, &value))
@@ -497,6 +550,13 @@ impl<K: Key, V: Message> Dict<K, V> {
     }
 
     /// All pairs as a map of this process's own, as [`Dict::iter`] gives them.
+    ///
+    /// ```
+    /// let squares: offspring::shared::Dict<u64, u64> = offspring::shared::Dict::new()?;
+    /// squares.set(&3, &9)?;
+    /// assert_eq!(squares.to_map()?[&3], 9);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "copy")]
     pub fn to_map(&self) -> Result<HashMap<K, V>>
     where

@@ -187,6 +187,14 @@ impl<T: Message> List<T> {
     }
 
     /// Puts `item` in the place of the one at `index`.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items([1, 2, 3])?;
+    /// list.set(1, &20)?;
+    /// assert_eq!(list.replace(2, &30)?, 3);
+    /// assert_eq!(list.to_vec()?, [1, 20, 30]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "__setitem__")]
     pub fn set(&self, index: usize, item: &T) -> Result<()> {
         let block = self.block(item)?;
@@ -238,6 +246,13 @@ impl<T: Message> List<T> {
     }
 
     /// Adds `item` at the end.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::new()?;
+    /// list.push(&"a".to_string())?;
+    /// assert_eq!(list.last()?.as_deref(), Some("a"));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "append")]
     pub fn push(&self, item: &T) -> Result<()> {
         let block = self.block(item)?;
@@ -245,12 +260,24 @@ impl<T: Message> List<T> {
     }
 
     /// Takes the last item off.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items([1, 2])?;
+    /// assert_eq!((list.pop()?, list.pop()?, list.pop()?), (Some(2), Some(1), None));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn pop(&self) -> Result<Option<T>> {
         let taken = self.spine()?.lock()?.pop()?;
         taken.as_ref().map(|taken| self.taken(taken)).transpose()
     }
 
     /// Takes the first item off.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items([1, 2])?;
+    /// assert_eq!((list.pop_front()?, list.len()), (Some(1), 1));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "pop(0)")]
     pub fn pop_front(&self) -> Result<Option<T>> {
         let mut removed = self.splice_with(|len| Ok((0, len.min(1))), &[])?;
@@ -258,12 +285,30 @@ impl<T: Message> List<T> {
     }
 
     /// Puts `item` before the one at `index`, or at the end if `index` is the length.
+    ///
+    /// ```
+    /// use offspring::ErrorKind;
+    ///
+    /// let list = offspring::shared::List::from_items(["b".to_string()])?;
+    /// list.insert(0, &"a".to_string())?;
+    /// assert_eq!(list.to_vec()?, ["a", "b"]);
+    /// assert_eq!(list.insert(7, &"h".to_string()).unwrap_err().kind(), ErrorKind::InvalidInput);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn insert(&self, index: usize, item: &T) -> Result<()> {
         let range = |len| if index <= len { Ok((index, index)) } else { Err(SharedError::OutOfRange { index, len }) };
         self.splice_with(range, std::slice::from_ref(item)).map(drop)
     }
 
     /// Removes the item at `index`, and returns it.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items([7, 8, 9])?;
+    /// assert_eq!(list.remove(1)?, 8);
+    /// assert!(list.remove_item(&9)? && !list.remove_item(&9)?);
+    /// assert_eq!(list.to_vec()?, [7]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "__delitem__")]
     pub fn remove(&self, index: usize) -> Result<T> {
         let range =
@@ -304,6 +349,13 @@ impl<T: Message> List<T> {
     }
 
     /// Adds all items at the end, all at one moment.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items([1])?;
+    /// list.extend(&[2, 3])?; // all of them at one moment
+    /// assert_eq!(list.len(), 3);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn extend<'a>(&self, items: impl IntoIterator<Item = &'a T>) -> Result<()>
     where
         T: 'a,
@@ -403,6 +455,12 @@ impl<T: Message> List<T> {
     }
 
     /// All items, as they were at one moment.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items(0..1000u64)?;
+    /// assert_eq!(list.to_vec()?.len(), 1000);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "copy")]
     pub fn to_vec(&self) -> Result<Vec<T>> {
         Ok(self.snapshot()?.0.into_iter().map(|(_, item)| item).collect())
@@ -454,6 +512,13 @@ impl<T: Message> List<T> {
     }
 
     /// Sorts by what `key` gives; see [`List::sort`].
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items(["three".to_string(), "one".to_string()])?;
+    /// list.sort_by_key(|word| word.len())?;
+    /// assert_eq!(list.to_vec()?, ["one", "three"]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn sort_by_key<K: Ord>(&self, mut key: impl FnMut(&T) -> K) -> Result<()> {
         self.sort_by(|one, two| key(one).cmp(&key(two)))
     }
@@ -478,6 +543,13 @@ impl<T: Message> List<T> {
 
     /// Removes the items that `keep` refuses, all at one moment; returns how many. Starts over if others change the list
     /// meanwhile.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items(0..10u64)?;
+    /// assert_eq!(list.retain(|number| number % 5 == 0)?, 8);
+    /// assert_eq!(list.to_vec()?, [0, 5]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn retain(&self, mut keep: impl FnMut(&T) -> bool) -> Result<usize> {
         let removed = self.edit(|items| {
             let len = items.len();
@@ -488,6 +560,12 @@ impl<T: Message> List<T> {
     }
 
     /// The index of the first item that is equal to `item`.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items([7, 8, 8])?;
+    /// assert_eq!((list.index_of(&8)?, list.count(&8)?, list.contains(&9)?), (Some(1), 2, false));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "index")]
     pub fn index_of(&self, item: &T) -> Result<Option<usize>>
     where
@@ -515,6 +593,13 @@ impl<T: Message> List<T> {
 
     /// The items, one after the other, each as it is when it comes: item 0, item 1, and so on until there is none. Items
     /// that others insert or remove meanwhile shift those behind. [`List::to_vec`] gives all as they are at one moment.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items(1..4u64)?;
+    /// let sum: u64 = list.iter().sum::<Result<u64, _>>()?;
+    /// assert_eq!(sum, 6);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "__iter__")]
     pub fn iter(&self) -> Iter<'_, T> {
         Iter { list: self, next: 0 }
