@@ -260,3 +260,71 @@ fn every_name_of_python_s_that_has_a_counterpart_finds_it_in_the_api_s_search() 
     }
     assert!(missing.is_empty(), "no `#[doc(alias = ..)]` of that name, and nothing so called: {missing:#?}");
 }
+
+/// The files in which the public interface is, by path below `runtime/src`.
+fn is_public(path: &str) -> bool {
+    let folders = [
+        "flow/", "journal/", "object/", "pipe/", "pool/", "process/", "queue/", "seeing/", "shared/", "sync/", "task/",
+    ];
+    let others = ["executor/", "error.rs", "status.rs", "view.rs"];
+    let inner = ["test", "mutants", "/raw/"];
+    folders.iter().chain(&others).any(|folder| path.starts_with(folder))
+        && !inner.iter().any(|part| path.contains(part))
+}
+
+fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// In its own documentation, or in that of its type for all calls.
+#[test]
+fn every_public_call_that_can_fail_says_how() {
+    let root = repository().join("runtime/src");
+    let (mut files, mut missing, mut count) = (Vec::new(), Vec::new(), 0);
+    rust_files(&root, &mut files);
+    for file in files {
+        let path = file.strip_prefix(&root).unwrap().display().to_string();
+        if !is_public(&path) {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let (mut documentation, mut type_says, mut lines) = (String::new(), false, text.lines().peekable());
+        while let Some(line) = lines.next() {
+            let line = line.trim_start();
+            if line.starts_with("///") || line.starts_with("#[") {
+                documentation.push_str(line);
+                documentation.push('\n');
+                continue;
+            }
+            let says = documentation.contains("/// # Errors");
+            if line.starts_with("pub struct ") {
+                type_says |= says;
+            } else if line.starts_with("pub fn ") && !documentation.contains("doc(hidden)") {
+                let mut signature = line.to_owned();
+                while !signature.contains('{') && !signature.contains(';') {
+                    let Some(more) = lines.next() else { break };
+                    signature.push(' ');
+                    signature.push_str(more.trim());
+                }
+                let result = signature.split("-> ").last().unwrap_or_default();
+                if signature.contains("-> ") && (result.starts_with("Result<") || result.starts_with("crate::Result<"))
+                {
+                    count += 1;
+                    if !says && !type_says {
+                        missing.push(format!("{path}: {}", line.split('(').next().unwrap()));
+                    }
+                }
+            }
+            documentation.clear();
+        }
+    }
+    assert!(missing.is_empty(), "without `# Errors`: {missing:#?}");
+    assert!(count > 250, "{count}: are all read?");
+}

@@ -111,6 +111,9 @@ impl<T: Plain> Array<T> {
     /// assert_eq!(lengths, [4, 4, 2]);
     /// # Ok::<(), offspring::Error>(())
     /// ```
+    ///
+    /// # Errors
+    /// Of kind [`InvalidInput`](crate::ErrorKind::InvalidInput) for a length of 0, of kind [`OutOfMemory`](crate::ErrorKind::OutOfMemory) as for [`part`](Array::part).
     #[doc(alias = "chunks")]
     pub fn split_by(&self, len: usize) -> Result<Vec<ArrayPart<T>>> {
         if len == 0 {
@@ -120,6 +123,10 @@ impl<T: Plain> Array<T> {
     }
 
     /// The part of the array with the items of `range`.
+    ///
+    /// # Errors
+    /// Of kind [`InvalidInput`](crate::ErrorKind::InvalidInput) for a range beyond the array; of kind
+    /// [`OutOfMemory`](crate::ErrorKind::OutOfMemory) when there is no room to note who writes which part.
     pub fn part(&self, range: impl RangeBounds<usize>) -> Result<ArrayPart<T>> {
         let (start, end) = bounds(&range, self.len())?;
         self.make_claims()?;
