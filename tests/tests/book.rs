@@ -143,8 +143,8 @@ fn every_error_has_its_entry_with_cause_and_remedy() {
 }
 
 /// `module: name ..`, without comments.
-fn python_names() -> BTreeMap<String, Vec<String>> {
-    let lines = read("tests/tests/book/python_names.txt");
+fn names(file: &str) -> BTreeMap<String, Vec<String>> {
+    let lines = read(&format!("tests/tests/book/{file}"));
     let lines = lines.lines().filter(|line| !line.starts_with('#'));
     let modules = lines.map(|line| line.split_once(": ").unwrap());
     modules.map(|(module, names)| (module.to_owned(), names.split(' ').map(str::to_owned).collect())).collect()
@@ -157,12 +157,12 @@ fn has_word(text: &str, word: &str) -> bool {
         .any(|(at, _)| !text[..at].ends_with(inside) && !text[at + word.len()..].starts_with(inside))
 }
 
-#[test]
-fn every_name_of_python_s_has_its_row() {
-    let page = read("guide/src/from-python.md");
-    let rows: Vec<String> = page.lines().filter_map(|line| cells(line).into_iter().next()).collect();
+/// How many names were looked for; each must be in the first column of some table of the page.
+fn look_for(file: &str, page: &str) -> usize {
+    let text = read(page);
+    let rows: Vec<String> = text.lines().filter_map(|line| cells(line).into_iter().next()).collect();
     let (mut missing, mut count) = (Vec::new(), 0);
-    for (module, names) in python_names() {
+    for (module, names) in names(file) {
         for name in names {
             count += 1;
             if !rows.iter().any(|row| has_word(row, &name)) {
@@ -170,8 +170,18 @@ fn every_name_of_python_s_has_its_row() {
             }
         }
     }
-    assert!(missing.is_empty(), "not in the tables of guide/src/from-python.md: {missing:#?}");
-    assert!(count > 450, "{count}: are all read?");
+    assert!(missing.is_empty(), "not in the tables of {page}: {missing:#?}");
+    count
+}
+
+#[test]
+fn every_name_of_python_s_has_its_row() {
+    assert!(look_for("python_names.txt", "guide/src/from-python.md") > 450);
+}
+
+#[test]
+fn every_name_of_rayon_s_and_of_std_s_threads_has_its_row() {
+    assert!(look_for("rust_names.txt", "guide/src/from-rayon.md") > 150);
 }
 
 /// Names without anything of ours to be found under: keyword arguments that are always on, and what other crates have.
@@ -249,7 +259,7 @@ fn every_name_of_python_s_that_has_a_counterpart_finds_it_in_the_api_s_search() 
         }
     }
     let mut missing = Vec::new();
-    for (module, names) in python_names() {
+    for (module, names) in names("python_names.txt") {
         for name in names {
             let mut own = rows.iter().filter(|cells| has_word(&cells[0], &name)).peekable();
             let has_counterpart = own.peek().is_some() && own.all(|cells| !cells[1].starts_with('-'));
