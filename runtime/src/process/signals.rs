@@ -110,9 +110,9 @@ impl Signals {
     /// use std::time::Duration;
     ///
     /// let signals = Signals::new([Signal::USR2])?;
-    /// assert!(signals.wait_timeout(Duration::from_millis(5)).is_err());
+    /// assert_eq!(signals.wait_timeout(Duration::from_millis(5))?, None);
     /// Signal::USR2.raise();
-    /// assert_eq!(signals.wait_timeout(Duration::from_secs(60))?, Signal::USR2);
+    /// assert_eq!(signals.wait_timeout(Duration::from_secs(60))?, Some(Signal::USR2));
     /// # Ok::<(), offspring::Error>(())
     /// ```
     ///

@@ -180,7 +180,7 @@ impl<T: Message> JoinableQueue<T> {
     /// Takes the oldest item, to be read where it lies and then [done](Job::done); waits while there is none.
     ///
     /// ```
-    /// let jobs = offspring::JoinableQueue::unbounded()?;
+    /// let jobs: offspring::JoinableQueue<u64> = offspring::JoinableQueue::unbounded()?;
     /// jobs.put(&7)?;
     /// let job = jobs.take()?;
     /// assert_eq!(job.value()?, 7);
