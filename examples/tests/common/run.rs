@@ -2,7 +2,10 @@
 #![allow(unused_macros, unused_imports, reason = "each test binary uses a part")]
 
 use std::process::{Command, Output};
+use std::sync::Once;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 use super::text;
 
@@ -20,9 +23,20 @@ pub(crate) struct Run {
     pub(crate) took: Duration,
 }
 
+/// A shell that runs tests in the background has them ignore SIGINT, and what they start would ignore it, too.
+#[allow(unsafe_code)]
+fn end_by_interrupts() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: installs no handler.
+        unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.unwrap();
+    });
+}
+
 /// Runs the program of this path.
 #[track_caller]
 pub(crate) fn run_program(program: &str) -> Run {
+    end_by_interrupts();
     let start = Instant::now();
     let output = Command::new(program).output().unwrap();
     let took = start.elapsed();

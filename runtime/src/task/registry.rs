@@ -265,13 +265,13 @@ impl fmt::Display for TaskInfo {
 /// use offspring::task;
 ///
 /// #[task]
-/// fn square(x: u64) -> u64 {
-///     x * x
+/// fn cube(x: u64) -> u64 {
+///     x * x * x
 /// }
 ///
 /// let tasks = offspring::tasks();
-/// let square = tasks.iter().find(|task| task.name().ends_with("square")).unwrap();
-/// assert_eq!(square.signature(), "fn square(x: u64) -> u64");
+/// let cube = tasks.iter().find(|task| task.name().ends_with("cube")).unwrap();
+/// assert_eq!(cube.signature(), "fn cube(x: u64) -> u64");
 /// ```
 pub fn tasks() -> Vec<TaskInfo> {
     registry().entries.iter().copied().map(TaskInfo).collect()

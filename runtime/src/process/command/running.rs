@@ -27,8 +27,8 @@ use crate::{ExitStatus, Signal};
 /// let mut command = Command::new("sleep").arg("600").spawn()?;
 /// assert!(command.pid() > 0);
 /// assert_eq!(command.exit_status(), None);
-/// command.signal(Signal::INT)?;
-/// assert_eq!(command.wait()?.exitcode(), Some(-2));
+/// command.signal(Signal::TERM)?;
+/// assert_eq!(command.wait()?.exitcode(), Some(-15));
 /// # Ok(())
 /// # }
 /// ```
