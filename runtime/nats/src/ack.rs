@@ -1,5 +1,7 @@
 //! Confirming messages: what to say, and what a message's reply subject tells of it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 /// It is done, and need not be kept.
@@ -10,6 +12,11 @@ pub(crate) const STILL_AT_IT: Bytes = Bytes::from_static(b"+WPI");
 pub(crate) const NONSENSE: Bytes = Bytes::from_static(b"+TERM");
 /// Somebody else may have it, at once.
 pub(crate) const BACK: Bytes = Bytes::from_static(b"-NAK");
+
+/// Somebody is to have it, after a while.
+pub(crate) fn later(pause: Duration) -> Bytes {
+    format!(r#"-NAK {{"delay":{}}}"#, pause.as_nanos()).into()
+}
 
 /// Which message it is; the same whenever it is handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

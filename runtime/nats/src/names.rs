@@ -58,6 +58,11 @@ impl Names {
         format!("{}.result", self.subject())
     }
 
+    /// Where workers ask the pool whether they may begin, unstored.
+    pub(crate) fn turns(&self) -> String {
+        format!("{}.turn", self.subject())
+    }
+
     /// Where the pool speaks to its workers, unstored.
     pub(crate) fn control(&self) -> String {
         format!("{}.control", self.subject())

@@ -177,11 +177,14 @@ impl NatsOptions {
     }
 
     /// How many workers may be lost with a chunk of tasks before it is given up as deadly: a chunk of several tasks is then sent task by task, and
-    /// a task that is given up fails with [`WorkerDied`](offspring::TaskError::WorkerDied). Default 5. The pool's to say.
+    /// a task that is given up fails with [`WorkerDied`](offspring::TaskError::WorkerDied). Default 5, at least 2. The pool's to say.
     ///
     /// A worker is a host, a container or a process that serves. What becomes of a task whose process in a worker's local pool dies is for the
-    /// options of the run to say (`retries`). What a lost worker held without having begun does not count, and what was held by one is then
-    /// begun one after the other, so that the deadly one is found.
+    /// options of the run to say (`retries`).
+    ///
+    /// Nobody can tell which of the tasks that a lost worker held was the reason. So what was handed out that often, less one, is run alone: its
+    /// worker finishes what it does, runs this and nothing else, and only when it is lost then is the chunk given up. Its neighbours
+    /// come to no harm, and neither does a task whose lease ran out because a machine was busy or cut off.
     pub fn deliveries(mut self, deliveries: u32) -> Self {
         self.deliveries = deliveries;
         self
@@ -226,8 +229,8 @@ impl NatsOptions {
         if self.lease < Duration::from_millis(100) {
             return refuse("lease: at least 100 milliseconds, or every task would be run by several workers");
         }
-        if self.deliveries == 0 {
-            return refuse("deliveries: a chunk has to be handed out at least once");
+        if self.deliveries < 2 {
+            return refuse("deliveries: at least 2, as the first worker that is lost does not tell which of its tasks was the reason");
         }
         if self.beat < Duration::from_millis(10) || self.abandoned_after < self.beat * 3 {
             return refuse("beat: at least 10 milliseconds, and abandoned_after at least three times as long");

@@ -108,7 +108,8 @@ impl Transport for NatsTransport {
     fn send(&mut self, _: PeerId, parcel: &Arc<Parcel>) -> Result<(), String> {
         let id = parcel.id();
         let body = Arc::new(Carried(parcel.clone()));
-        let order = Order::Send { pool: id.pool, chunk: id.chunk, job: parcel.run(), body };
+        let (pool, chunk, job, is_suspect) = (id.pool, id.chunk, parcel.run(), parcel.is_suspect());
+        let order = Order::Send { pool, chunk, job, is_suspect, body };
         self.orders.send(order).map_err(|_| "the connection to the NATS server has ended".to_owned())
     }
 

@@ -11,8 +11,8 @@ use offspring::CancelLevel;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Envelope {
     pub(crate) chunk: u64,
-    /// Somebody who had it was lost: it may have been the reason.
-    pub(crate) is_suspect: bool,
+    /// So often it may be handed out before it has to be run alone: those who had it were lost, and it may have been the reason.
+    pub(crate) trust: u8,
     pub(crate) body: Body,
 }
 
@@ -27,37 +27,34 @@ pub(crate) enum Body {
     Missing(String),
     /// The worker has no time for the task, and put it into the stream again, under this number.
     Moved(u64),
-    /// A worker begins with the task, which was handed out before.
-    Begun,
 }
 
 const INLINE: u8 = 1;
 const OBJECT: u8 = 2;
 const MISSING: u8 = 3;
 const MOVED: u8 = 4;
-const BEGUN: u8 = 5;
-/// Beside the kind.
-const SUSPECT: u8 = 0x80;
 
 /// Bytes before the body.
-pub(crate) const HEAD: usize = 9;
+pub(crate) const HEAD: usize = 10;
 
 /// A message with its body in it, written in one go.
-pub(crate) fn inline(chunk: u64, is_suspect: bool, body: &[u8]) -> Bytes {
-    write(INLINE, chunk, is_suspect, body)
+pub(crate) fn inline(chunk: u64, trust: u8, body: &[u8]) -> Bytes {
+    write(INLINE, chunk, trust, body)
 }
 
-fn write(kind: u8, chunk: u64, is_suspect: bool, body: &[u8]) -> Bytes {
+fn write(kind: u8, chunk: u64, trust: u8, body: &[u8]) -> Bytes {
     let mut bytes = BytesMut::with_capacity(HEAD + body.len());
-    bytes.put_u8(if is_suspect { kind | SUSPECT } else { kind });
+    bytes.put_u8(kind);
+    bytes.put_u8(trust);
     bytes.put_u64_le(chunk);
     bytes.put_slice(body);
     bytes.freeze()
 }
 
 impl Envelope {
+    /// A result, or what else is said of a chunk.
     pub(crate) fn new(chunk: u64, body: Body) -> Envelope {
-        Envelope { chunk, is_suspect: false, body }
+        Envelope { chunk, trust: 0, body }
     }
 
     pub(crate) fn encode(&self) -> Bytes {
@@ -70,24 +67,22 @@ impl Envelope {
                 number = moved.to_le_bytes();
                 (MOVED, &number)
             }
-            Body::Begun => (BEGUN, &[]),
         };
-        write(kind, self.chunk, self.is_suspect, body)
+        write(kind, self.chunk, self.trust, body)
     }
 
     pub(crate) fn decode(mut bytes: Bytes) -> Option<Envelope> {
         let head = take::<HEAD>(&mut bytes)?;
-        let [kind, chunk @ ..] = head;
+        let [kind, trust, chunk @ ..] = head;
         let text = |bytes: Bytes| String::from_utf8(bytes.into()).ok();
-        let body = match kind & !SUSPECT {
+        let body = match kind {
             INLINE => Body::Inline(bytes),
             OBJECT => Body::Object(text(bytes)?),
             MISSING => Body::Missing(text(bytes)?),
             MOVED => Body::Moved(u64::from_le_bytes(take(&mut bytes)?)),
-            BEGUN => Body::Begun,
             _ => return None,
         };
-        Some(Envelope { chunk: u64::from_le_bytes(chunk), is_suspect: kind & SUSPECT != 0, body })
+        Some(Envelope { chunk: u64::from_le_bytes(chunk), trust, body })
     }
 }
 
@@ -177,6 +172,50 @@ impl Cancel {
     }
 }
 
+/// A worker asks whether it may begin with a chunk that it would run alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ask {
+    pub(crate) chunk: u64,
+    pub(crate) worker: u64,
+}
+
+impl Ask {
+    pub(crate) fn encode(self) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(16);
+        bytes.put_u64_le(self.chunk);
+        bytes.put_u64_le(self.worker);
+        bytes.freeze()
+    }
+
+    pub(crate) fn decode(mut bytes: Bytes) -> Option<Ask> {
+        Some(Ask { chunk: u64::from_le_bytes(take(&mut bytes)?), worker: u64::from_le_bytes(take(&mut bytes)?) })
+    }
+}
+
+/// What the pool says to that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Begin,
+    /// Ask again: somebody else may still be at it.
+    Wait,
+    /// It is not wanted any more.
+    Forget,
+}
+
+impl Answer {
+    pub(crate) fn encode(self) -> Bytes {
+        Bytes::from_static(match self {
+            Answer::Begin => &[1],
+            Answer::Wait => &[2],
+            Answer::Forget => &[3],
+        })
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Answer> {
+        [Answer::Begin, Answer::Wait, Answer::Forget].into_iter().find(|answer| answer.encode() == bytes)
+    }
+}
+
 fn take<const N: usize>(bytes: &mut Bytes) -> Option<[u8; N]> {
     let head = *bytes.first_chunk()?;
     let _ = bytes.split_to(N);
@@ -194,24 +233,30 @@ mod tests {
             Body::Object("t/1".into()),
             Body::Missing("gone".into()),
             Body::Moved(1 << 40),
-            Body::Begun,
         ];
         for (at, body) in bodies.into_iter().enumerate() {
-            let envelope = Envelope { chunk: u64::MAX - 1, is_suspect: at % 2 == 0, body };
+            let envelope = Envelope { chunk: u64::MAX - 1, trust: at as u8, body };
             let bytes = envelope.encode();
             assert_eq!(Envelope::decode(bytes.clone()), Some(envelope));
             for len in 0..HEAD {
                 assert_eq!(Envelope::decode(bytes.slice(..len)), None);
             }
         }
-        assert_eq!(inline(3, false, b"ab"), Envelope::new(3, Body::Inline(Bytes::from_static(b"ab"))).encode());
-        assert_eq!(Envelope::decode(Bytes::from_static(b"\x09........")), None);
-        assert_eq!(Envelope::decode(Bytes::from_static(b"\x02........\xff")), None);
+        assert_eq!(inline(3, 0, b"ab"), Envelope::new(3, Body::Inline(Bytes::from_static(b"ab"))).encode());
+        assert_eq!(Envelope::decode(Bytes::from_static(b"\x09.........")), None);
+        assert_eq!(Envelope::decode(Bytes::from_static(b"\x02.........\xff")), None);
 
         let here = Here { worker: 5, slots: 7, every: Duration::from_millis(1500) };
         assert_eq!(Here::decode(here.encode()), Some(here));
         let beat = Beat { run: 9, is_over: true };
         assert_eq!(Beat::decode(beat.encode()), Some(beat));
+        let ask = Ask { chunk: 3, worker: u64::MAX };
+        assert_eq!(Ask::decode(ask.encode()), Some(ask));
+        assert_eq!(Ask::decode(ask.encode().slice(..15)), None);
+        for answer in [Answer::Begin, Answer::Wait, Answer::Forget] {
+            assert_eq!(Answer::decode(&answer.encode()), Some(answer));
+        }
+        assert_eq!(Answer::decode(b""), None);
         let cancel = Cancel { pool: 8, level: CancelLevel::Hard, chunks: vec![1, u64::MAX] };
         assert_eq!(Cancel::decode(cancel.encode()), Some(cancel.clone()));
         assert_eq!(Cancel::decode(cancel.encode().slice(..10)), None);

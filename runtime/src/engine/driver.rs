@@ -398,7 +398,14 @@ impl<T: Transport> Driver<T> {
         let room = bytes.room(head.len + trailer.len()).map_err(|error| error.to_string())?;
         room[..head.len].copy_from_slice(&parcel.bytes()[..head.len]);
         room[head.len..].copy_from_slice(&trailer);
-        Ok(Parcel { id: head.id, run: parcel.run, items: piece.range.len(), priority: parcel.priority, bytes })
+        Ok(Parcel {
+            id: head.id,
+            run: parcel.run,
+            items: piece.range.len(),
+            priority: parcel.priority,
+            is_suspect: true,
+            bytes,
+        })
     }
 }
 

@@ -466,7 +466,7 @@ pub(super) fn seal(
     bytes.bytes_with(trailer.len())?[len..].copy_from_slice(&trailer);
     bytes.lengthen(trailer.len());
     let priority = course.policy.needs.priority;
-    let parcel = Parcel { id, run: course.run, items, priority, bytes };
+    let parcel = Parcel { id, run: course.run, items, priority, is_suspect: false, bytes };
     Ok((Flight::new(course, 0..items, first), Arc::new(parcel)))
 }
 

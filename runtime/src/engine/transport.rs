@@ -17,6 +17,7 @@ pub struct Parcel {
     pub(super) run: u64,
     pub(super) items: usize,
     pub(super) priority: i32,
+    pub(super) is_suspect: bool,
     pub(super) bytes: Buffer,
 }
 
@@ -45,6 +46,11 @@ impl Parcel {
     /// Higher ones first.
     pub fn priority(&self) -> i32 {
         self.priority
+    }
+
+    /// It is a part of a chunk that was lost together with those who had it.
+    pub fn is_suspect(&self) -> bool {
+        self.is_suspect
     }
 
     /// What is to be carried.

@@ -14,6 +14,7 @@
 mod audit;
 mod publish;
 mod results;
+mod turns;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use tokio::time::Instant;
 
 use self::publish::Publishing;
 use self::results::{Fetching, Taken};
+use self::turns::Turn;
 use crate::link::Link;
 use crate::names::{self, Names};
 use crate::pull::{Pulled, Puller};
@@ -39,12 +41,14 @@ use crate::{NatsError, NatsOptions, Result, streams};
 const MAX_PUBLISHING: usize = 512;
 /// How long removing a run from the server may take.
 const REMOVAL: Duration = Duration::from_secs(5);
+/// A worker that says less often that it is there is not waited for.
+const SLOWEST: Duration = Duration::from_secs(60);
 /// Results that are asked for at a time.
 const RESULTS_AHEAD: usize = 1024;
 
 /// What the pool wants done.
 pub(crate) enum Order<B> {
-    Send { pool: u64, chunk: u64, job: u64, body: Arc<B> },
+    Send { pool: u64, chunk: u64, job: u64, is_suspect: bool, body: Arc<B> },
     Cancel { chunk: u64, level: CancelLevel },
     Close,
 }
@@ -77,8 +81,10 @@ struct Flight<B> {
     since: Instant,
     /// So often no worker could get at its body.
     missing: u32,
-    /// So often a worker began with it after another one was lost.
-    begun: u32,
+    /// So often it may be handed out before it has to be run alone.
+    trust: u8,
+    /// Workers that asked to run it alone.
+    turns: Vec<Turn>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +102,7 @@ enum Place {
 /// What is known of a worker.
 struct Seen {
     slots: u32,
+    heard: Instant,
     /// When it is taken for gone, if it says nothing more.
     until: Instant,
 }
@@ -124,6 +131,12 @@ pub(crate) struct Master<B> {
     pool: u64,
     workers: HashMap<u64, Seen>,
     told_workers: usize,
+    /// Before that nobody is taken for lost, as signs of life may not have reached this end.
+    doubts_until: Instant,
+    /// The longest time between two signs of life of somebody.
+    slowest: Duration,
+    last_tick: Instant,
+    asks: Subscriber,
     results: Puller,
     taken: Taken,
     here: Subscriber,
@@ -131,6 +144,11 @@ pub(crate) struct Master<B> {
     last_audit: Instant,
     /// A new connection: what became of the streams?
     is_suspicious: bool,
+}
+
+/// How long nothing may be heard of somebody who says this often that he is there.
+fn patience(every: Duration) -> Duration {
+    every * 3 + Duration::from_millis(500)
 }
 
 impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
@@ -146,8 +164,10 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
         streams::make(&link, &names, &options).await?;
         let here = link.client.subscribe(names::workers(build)).await;
         let here = here.map_err(|error| NatsError::server("cannot listen for workers", error))?;
+        let asks = link.client.subscribe(names.turns()).await;
+        let asks = asks.map_err(|error| NatsError::server("cannot listen to workers", error))?;
         let results = Puller::new(&link, &names.results(), names::MASTER).await?;
-        let now = Instant::now();
+        let (now, slowest) = (Instant::now(), options.beat);
         let mut master = Master {
             link,
             names,
@@ -167,6 +187,10 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
             pool: 0,
             workers: HashMap::new(),
             told_workers: 0,
+            doubts_until: now,
+            slowest,
+            last_tick: now,
+            asks,
             results,
             taken: Taken::default(),
             here,
@@ -194,9 +218,9 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
             }
             tokio::select! {
                 order = self.orders.recv(), if self.to_publish.len() < MAX_PUBLISHING => match order {
-                    Some(Order::Send { pool, chunk, job, body }) => {
+                    Some(Order::Send { pool, chunk, job, is_suspect, body }) => {
                         self.pool = pool;
-                        self.take(chunk, job, body);
+                        self.take(chunk, job, is_suspect, body);
                     }
                     Some(Order::Cancel { chunk, level }) => self.cancel(chunk, level),
                     Some(Order::Close) | None => break,
@@ -213,8 +237,10 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
                     }
                 },
                 Some(message) = self.here.next() => self.heard(&message).await,
+                Some(message) = self.asks.next() => self.asked(message).await,
                 Ok(()) = connected.changed() => {
                     self.is_suspicious = true;
+                    self.doubt();
                     self.beat(false).await;
                 }
                 _ = tick.tick() => self.tick().await,
@@ -233,9 +259,10 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
         let _ = tokio::time::timeout(REMOVAL, remove).await;
     }
 
-    fn take(&mut self, chunk: u64, job: u64, body: Arc<B>) {
-        let flight = Flight { job, body, attempt: 0, place: Place::Here, since: Instant::now(), missing: 0, begun: 0 };
-        self.flights.insert(chunk, flight);
+    fn take(&mut self, chunk: u64, job: u64, is_suspect: bool, body: Arc<B>) {
+        let trust = if is_suspect { 0 } else { u8::try_from(self.options.deliveries - 1).unwrap_or(u8::MAX) };
+        let (place, since, turns) = (Place::Here, Instant::now(), Vec::new());
+        self.flights.insert(chunk, Flight { job, body, attempt: 0, place, since, missing: 0, trust, turns });
         self.to_publish.push_back(chunk);
     }
 
@@ -322,9 +349,11 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
         let Some(here) = Here::decode(message.payload.clone()) else { return };
         if here.slots == 0 {
             self.workers.remove(&here.worker);
+            self.forgive(here.worker);
         } else {
-            let until = Instant::now() + here.every * 3 + Duration::from_millis(500);
-            let seen = Seen { slots: here.slots, until };
+            let heard = Instant::now();
+            self.slowest = self.slowest.max(here.every.min(SLOWEST));
+            let seen = Seen { slots: here.slots, heard, until: heard + patience(here.every) };
             if self.workers.insert(here.worker, seen).is_none() {
                 self.beat(false).await;
             }
@@ -342,6 +371,13 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
 
     async fn tick(&mut self) {
         let now = Instant::now();
+        let late = (now - self.last_tick).saturating_sub(self.options.beat);
+        self.last_tick = now;
+        if late > self.options.beat {
+            // This process did not run, or hardly: what workers have said since then may still be on its way to here.
+            self.workers.values_mut().for_each(|seen| seen.until += late);
+            self.doubt();
+        }
         self.beat(false).await;
         self.workers.retain(|_, seen| now < seen.until);
         self.tell_workers();

@@ -48,7 +48,7 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
                 subject: self.names.task_subject(flight.job),
                 chunk,
                 attempt: flight.attempt,
-                is_suspect: flight.begun > 0,
+                trust: flight.trust,
                 body: flight.body.clone(),
                 bucket: self.bucket.clone(),
             };
@@ -91,6 +91,9 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
         if let Place::Stored(number) = flight.place {
             self.stored.remove(&number);
         }
+        if !flight.turns.is_empty() {
+            flight.trust = 0;
+        }
         flight.attempt += 1;
         flight.place = Place::Here;
         self.to_publish.push_back(chunk);
@@ -102,14 +105,14 @@ struct Publication<B> {
     subject: String,
     chunk: u64,
     attempt: u32,
-    is_suspect: bool,
+    trust: u8,
     body: Arc<B>,
     bucket: Arc<OnceCell<ObjectStore>>,
 }
 
 impl<B: AsRef<[u8]>> Publication<B> {
     async fn inline(self) -> Published {
-        let bytes = wire::inline(self.chunk, self.is_suspect, self.body.as_ref().as_ref());
+        let bytes = wire::inline(self.chunk, self.trust, self.body.as_ref().as_ref());
         let stored = self.publish(bytes).await;
         Published { chunk: self.chunk, attempt: self.attempt, stored }
     }
@@ -122,8 +125,8 @@ impl<B: AsRef<[u8]>> Publication<B> {
         };
         let stored = match put.await {
             Ok(()) => {
-                let (chunk, is_suspect, body) = (self.chunk, self.is_suspect, Body::Object(name));
-                self.publish(Envelope { chunk, is_suspect, body }.encode()).await
+                let (chunk, trust, body) = (self.chunk, self.trust, Body::Object(name));
+                self.publish(Envelope { chunk, trust, body }.encode()).await
             }
             Err(error) => Err(error),
         };

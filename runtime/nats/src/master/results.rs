@@ -56,7 +56,6 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
             Body::Object(name) => self.fetch(chunk, name),
             Body::Missing(why) => self.missing(chunk, why).await,
             Body::Moved(number) => self.moved(chunk, number),
-            Body::Begun => self.begun(chunk).await,
         }
     }
 
@@ -132,19 +131,8 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
         }
     }
 
-    /// A worker begins with a chunk that another one was lost with, or that it was held by.
-    async fn begun(&mut self, chunk: u64) {
-        let Some(flight) = self.flights.get_mut(&chunk) else { return };
-        flight.begun += 1;
-        let tries = self.options.deliveries;
-        if flight.begun >= tries {
-            let why = format!("{tries} workers that had it were lost (`NatsOptions::deliveries`)");
-            self.give_up(chunk, tries, why).await;
-        }
-    }
-
     /// No worker is to have a chunk any more.
-    async fn give_up(&mut self, chunk: u64, tries: u32, why: String) {
+    pub(super) async fn give_up(&mut self, chunk: u64, tries: u32, why: String) {
         let Some(flight) = self.land(chunk) else { return };
         self.remove_object(&flight.body, chunk);
         if let Place::Stored(number) = flight.place {

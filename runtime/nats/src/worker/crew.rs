@@ -1,6 +1,7 @@
 //! The threads that hand chunks to the local pool, and the queue before them.
 
 use std::collections::VecDeque;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,7 +17,19 @@ pub(super) struct Job {
     pub(super) run: u64,
     pub(super) chunk: u64,
     pub(super) body: Bytes,
-    pub(super) done: UnboundedSender<Done>,
+    /// Nothing else may run meanwhile, and it begins only when its run has been asked.
+    pub(super) alone: bool,
+    pub(super) say: UnboundedSender<Word>,
+}
+
+/// What a thread tells a run.
+pub(super) enum Word {
+    /// It is this chunk's turn, and nothing else runs. It begins if `true` is sent, and is forgotten otherwise.
+    Turn {
+        chunk: u64,
+        go: Sender<bool>,
+    },
+    Done(Done),
 }
 
 /// A chunk that was run.
@@ -30,6 +43,10 @@ pub(super) struct Done {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// Those that run alone: they come before all others, once nothing runs any more.
+    lone: VecDeque<Job>,
+    /// One of these runs.
+    is_alone: bool,
     /// When the chunks that run were begun, by thread.
     begun: Vec<Option<Instant>>,
     is_over: bool,
@@ -58,7 +75,7 @@ impl Shared {
             let mut queue = self.queue();
             queue.begun[thread] = None;
             let job = loop {
-                if let Some(job) = queue.jobs.pop_front() {
+                if let Some(job) = queue.next() {
                     break job;
                 }
                 if queue.is_over {
@@ -66,14 +83,47 @@ impl Shared {
                 }
                 queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
             };
-            let begun = Instant::now();
-            queue.begun[thread] = Some(begun);
+            queue.begun[thread] = Some(Instant::now());
             drop(queue);
-            let reply = self.runner.run(&job.body);
-            let reply = reply.map(|reply| Bytes::copy_from_slice(&reply)).map_err(|bad| bad.to_string());
-            // The run may be over: then nobody wants it.
-            let _ = job.done.send(Done { chunk: job.chunk, reply, took: begun.elapsed() });
+            if job.alone {
+                self.run_alone(&job);
+            } else {
+                self.run(&job);
+            }
         }
+    }
+
+    fn run_alone(&self, job: &Job) {
+        let (go, goes) = channel();
+        let _ = job.say.send(Word::Turn { chunk: job.chunk, go });
+        // A run that is over drops its end.
+        if goes.recv() == Ok(true) {
+            self.run(job);
+        }
+        self.queue().is_alone = false;
+        self.changed.notify_all();
+    }
+
+    fn run(&self, job: &Job) {
+        let begun = Instant::now();
+        let reply = self.runner.run(&job.body);
+        let reply = reply.map(|reply| Bytes::copy_from_slice(&reply)).map_err(|bad| bad.to_string());
+        // The run may be over: then nobody wants it.
+        let _ = job.say.send(Word::Done(Done { chunk: job.chunk, reply, took: begun.elapsed() }));
+    }
+}
+
+impl Queue {
+    /// What a thread without work may begin with.
+    fn next(&mut self) -> Option<Job> {
+        if self.is_alone {
+            return None;
+        }
+        if self.lone.is_empty() {
+            return self.jobs.pop_front();
+        }
+        self.is_alone = self.begun.iter().all(Option::is_none);
+        if self.is_alone { self.lone.pop_front() } else { None }
     }
 }
 
@@ -97,22 +147,43 @@ impl Crew {
         self.threads.len()
     }
 
-    /// How many threads are at a chunk for longer than this.
+    /// How many threads cannot take a chunk, as they are at one for longer than this.
     pub(super) fn busy_for(&self, time: Duration) -> usize {
         let queue = self.shared.queue();
-        queue.begun.iter().flatten().filter(|begun| begun.elapsed() > time).count()
+        let busy = queue.begun.iter().flatten().filter(|begun| begun.elapsed() > time).count();
+        if queue.is_alone && busy > 0 { self.slots() } else { busy }
+    }
+
+    /// Is there a chunk for which all others must wait?
+    pub(super) fn is_reserved(&self) -> bool {
+        let queue = self.shared.queue();
+        queue.is_alone || !queue.lone.is_empty()
     }
 
     pub(super) fn put(&self, job: Job) {
-        self.shared.queue().jobs.push_back(job);
+        let mut queue = self.shared.queue();
+        if job.alone {
+            queue.lone.push_back(job);
+        } else {
+            queue.jobs.push_back(job);
+        }
+        drop(queue);
         self.shared.changed.notify_one();
     }
 
     /// Takes a chunk out of the queue, if it has not begun.
     pub(super) fn take_back(&self, run: u64, chunk: u64) -> Option<Job> {
         let mut queue = self.shared.queue();
-        let at = queue.jobs.iter().position(|job| job.run == run && job.chunk == chunk)?;
-        queue.jobs.remove(at)
+        let is_it = |job: &Job| job.run == run && job.chunk == chunk;
+        if let Some(at) = queue.jobs.iter().position(is_it) {
+            return queue.jobs.remove(at);
+        }
+        let at = queue.lone.iter().position(is_it)?;
+        let job = queue.lone.remove(at);
+        drop(queue);
+        // Those that had to wait for it.
+        self.shared.changed.notify_all();
+        job
     }
 
     /// Ends what runs, and with it the local pool.
@@ -133,6 +204,7 @@ impl Drop for Crew {
         {
             let mut queue = self.shared.queue();
             queue.jobs.clear();
+            queue.lone.clear();
             queue.is_over = true;
         }
         self.shared.changed.notify_all();

@@ -8,11 +8,16 @@
 //! # How much is asked for
 //! As much as can run at a time, and for short tasks as much more as is done in [`AHEAD`]. What waits behind long tasks all the same is put back into
 //! the stream for others.
+//!
+//! # Chunks that are run alone
+//! What was handed out too often may be deadly: it may be the reason why those who had it were lost. Such a chunk runs when nothing else does,
+//! and only after the pool has said that it may begin ([`turns`](crate::master)).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use async_nats::jetstream::message::PublishMessage;
@@ -24,13 +29,13 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OnceCell, mpsc, watch};
 use tokio::time::Instant;
 
-use super::crew::{Crew, Done, Job};
+use super::crew::{Crew, Done, Job, Word};
 use super::recent::Recent;
 use crate::ack::AckPlace;
 use crate::link::{Link, chain};
 use crate::names::{Names, WORKERS};
 use crate::pull::{Pulled, Puller};
-use crate::wire::{Body, Cancel, Envelope, HEAD};
+use crate::wire::{Answer, Ask, Body, Cancel, Envelope, HEAD};
 use crate::{NatsError, NatsOptions, Result, ack, payload, wire};
 use offspring::engine::ChunkId;
 
@@ -42,8 +47,14 @@ const MOST_AHEAD: usize = 512;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Without a word of its pool for so long, a run whose streams are gone is over.
 const SILENCE: Duration = Duration::from_secs(5);
-/// The pause before a publication that failed is tried again.
+/// The pause before a publication that failed is tried again, or the pool is asked again.
 const PAUSE: Duration = Duration::from_millis(300);
+/// So long the pool has to answer.
+const ANSWER: Duration = Duration::from_secs(3);
+/// So long a chunk that is to run alone may keep others waiting until nothing runs.
+const CLEARING: Duration = Duration::from_secs(10);
+/// After that, nobody gets it for so long.
+const LATER: Duration = Duration::from_secs(30);
 /// So many finished chunks are remembered, as they may be handed out again when a confirmation was lost.
 const REMEMBERED: usize = 8192;
 
@@ -55,8 +66,8 @@ enum Event {
     Fetched { chunk: u64, body: Result<Bytes, String> },
     /// A result is stored.
     Stored { chunk: u64 },
-    /// The pool knows that a suspect is begun.
-    Announced { job: Job },
+    /// The pool said whether a chunk may be run alone.
+    Answered { chunk: u64, go: Sender<bool>, may_begin: bool },
     /// A chunk is in the stream again, or not.
     PutBack { chunk: u64, job: Job, done: bool },
 }
@@ -67,8 +78,12 @@ struct Held {
     messages: Vec<(AckPlace, Subject)>,
     /// Where it came from.
     subject: Subject,
+    /// The object with its body, if that was too large for a message.
+    object: Option<String>,
     since: Instant,
-    is_suspect: bool,
+    alone: bool,
+    /// What its message says if it is put into the stream again: it has been handed out this often already.
+    trust: u8,
     is_leaving: bool,
 }
 
@@ -94,13 +109,9 @@ pub(super) struct Run {
     bucket: Arc<OnceCell<ObjectStore>>,
     held: HashMap<u64, Held>,
     finished: Recent<AckPlace>,
-    done: mpsc::UnboundedReceiver<Done>,
-    done_sender: mpsc::UnboundedSender<Done>,
+    words: mpsc::UnboundedReceiver<Word>,
+    say: mpsc::UnboundedSender<Word>,
     work: FuturesUnordered<Work>,
-    /// Chunks that somebody was lost with: they wait for their turn, one at a time.
-    suspects: VecDeque<Job>,
-    /// The one whose turn it is.
-    suspect: Option<u64>,
     /// How long a chunk takes, on average over the last few.
     takes: Option<Duration>,
     /// How many messages it has published; part of their ids.
@@ -119,7 +130,7 @@ impl Run {
         let control = link.client.subscribe(names.control()).await;
         let control = control.map_err(|error| NatsError::server("cannot listen to a pool", error))?;
         let puller = Puller::new(&link, &names.tasks(), WORKERS).await?;
-        let (done_sender, done) = mpsc::unbounded_channel();
+        let (say, words) = mpsc::unbounded_channel();
         let lease = lease(&link, &names).await.unwrap_or(options.lease);
         Ok(Run {
             link,
@@ -134,11 +145,9 @@ impl Run {
             bucket: Arc::default(),
             held: HashMap::new(),
             finished: Recent::new(REMEMBERED),
-            done,
-            done_sender,
+            words,
+            say,
             work: FuturesUnordered::new(),
-            suspects: VecDeque::new(),
-            suspect: None,
             takes: None,
             published: 0,
         })
@@ -162,7 +171,7 @@ impl Run {
             }
             tokio::select! {
                 pulled = self.puller.next() => match pulled {
-                    Pulled::Message(message) if is_leaving => self.say(message.reply, ack::BACK).await,
+                    Pulled::Message(message) if is_leaving => self.confirm(message.reply, ack::BACK).await,
                     Pulled::Message(message) => self.arrived(message).await,
                     Pulled::Unknown => {
                         let heard = *self.signals.heard.borrow();
@@ -173,7 +182,10 @@ impl Run {
                     Pulled::Room => {}
                     Pulled::Closed => return self.end(),
                 },
-                Some(done) = self.done.recv() => self.done(done),
+                Some(word) = self.words.recv() => match word {
+                    Word::Turn { chunk, go } => self.ask_for_turn(chunk, go),
+                    Word::Done(done) => self.done(done),
+                },
                 Some(event) = self.work.next() => self.event(event).await,
                 Some(message) = self.control.next() => self.told(message.payload),
                 _ = tick.tick() => self.keep_leases().await,
@@ -181,6 +193,7 @@ impl Run {
                     if self.crew.busy_for(AHEAD) == self.crew.slots() {
                         self.put_back_waiting(PATIENCE);
                     }
+                    self.give_way().await;
                 }
                 changed = self.signals.heard.changed() => {
                     if changed.is_err() || self.signals.heard.borrow().is_none() {
@@ -201,6 +214,9 @@ impl Run {
 
     /// Asks for as much as there is room for.
     async fn ask(&mut self) {
+        if self.crew.is_reserved() {
+            return;
+        }
         // Threads at a long task come back nobody knows when.
         let away = self.crew.busy_for(AHEAD);
         let slots = self.crew.slots() - away;
@@ -214,7 +230,7 @@ impl Run {
         }
     }
 
-    async fn say(&mut self, reply: Option<Subject>, what: Bytes) {
+    async fn confirm(&mut self, reply: Option<Subject>, what: Bytes) {
         if let Some(reply) = reply {
             // If this is lost, the lease runs out, and the chunk comes again.
             let _ = self.link.client.publish(reply, what).await;
@@ -224,13 +240,14 @@ impl Run {
     async fn arrived(&mut self, message: Message) {
         let Message { subject, reply: Some(reply), payload, .. } = message else { return };
         let (Some(envelope), Some((place, deliveries))) = (Envelope::decode(payload), ack::place(&reply)) else {
-            return self.say(Some(reply), ack::NONSENSE).await;
+            return self.confirm(Some(reply), ack::NONSENSE).await;
         };
         if self.finished.contains(place) {
-            return self.say(Some(reply), ack::DONE).await;
+            return self.confirm(Some(reply), ack::DONE).await;
         }
-        let Envelope { chunk, is_suspect, body } = envelope;
-        let is_suspect = is_suspect || deliveries > 1;
+        let Envelope { chunk, trust, body } = envelope;
+        let alone = deliveries > u64::from(trust);
+        let trust = trust.saturating_sub(u8::try_from(deliveries.saturating_sub(1)).unwrap_or(u8::MAX));
         if let Some(held) = self.held.get_mut(&chunk) {
             // Handed out again although it is here: the server was away, or a sign of life came too late.
             held.messages.retain(|(other, _)| *other != place);
@@ -238,7 +255,9 @@ impl Run {
             return;
         }
         let messages = vec![(place, reply)];
-        self.held.insert(chunk, Held { messages, subject, since: Instant::now(), is_suspect, is_leaving: false });
+        let object = if let Body::Object(name) = &body { Some(name.clone()) } else { None };
+        let since = Instant::now();
+        self.held.insert(chunk, Held { messages, subject, object, since, alone, trust, is_leaving: false });
         match body {
             Body::Inline(body) => self.begin(chunk, body),
             Body::Object(name) => {
@@ -251,34 +270,31 @@ impl Run {
                     Event::Fetched { chunk, body: get.await.map(Bytes::from) }
                 }));
             }
-            Body::Missing(_) | Body::Moved(_) | Body::Begun => {
+            Body::Missing(_) | Body::Moved(_) => {
                 self.held.remove(&chunk);
             }
         }
     }
 
     fn begin(&mut self, chunk: u64, body: Bytes) {
-        let job = Job { run: self.names.run(), chunk, body, done: self.done_sender.clone() };
-        if self.held.get(&chunk).is_some_and(|held| held.is_suspect) {
-            self.suspects.push_back(job);
-            self.begin_suspect();
-        } else {
-            self.crew.put(job);
-        }
+        let alone = self.held.get(&chunk).is_some_and(|held| held.alone);
+        self.crew.put(Job { run: self.names.run(), chunk, body, alone, say: self.say.clone() });
     }
 
-    /// Begins with the next chunk that somebody was lost with, if it is its turn: alone among such, and not before the pool has noted it. So it is the
-    /// one that is deadly whose attempts count, not those that were only held by the same worker.
-    fn begin_suspect(&mut self) {
-        if self.suspect.is_some() {
-            return;
-        }
-        let Some(job) = self.suspects.pop_front() else { return };
-        self.suspect = Some(job.chunk);
-        let store = self.storing(job.chunk);
+    /// Asks the pool whether a chunk may be run alone, however often it takes.
+    fn ask_for_turn(&mut self, chunk: u64, go: Sender<bool>) {
+        let (client, subject) = (self.link.client.clone(), self.names.turns());
+        let ask = Ask { chunk, worker: self.worker }.encode();
         self.work.push(Box::pin(async move {
-            store.until_stored(&Envelope::new(job.chunk, Body::Begun)).await;
-            Event::Announced { job }
+            loop {
+                let asked = tokio::time::timeout(ANSWER, client.request(subject.clone(), ask.clone())).await;
+                let answer = asked.ok().and_then(Result::ok).and_then(|message| Answer::decode(&message.payload));
+                match answer {
+                    Some(Answer::Begin) => return Event::Answered { chunk, go, may_begin: true },
+                    Some(Answer::Forget) => return Event::Answered { chunk, go, may_begin: false },
+                    Some(Answer::Wait) | None => tokio::time::sleep(PAUSE).await,
+                }
+            }
         }));
     }
 
@@ -286,11 +302,7 @@ impl Run {
     async fn let_go(&mut self, chunk: u64) {
         for (place, reply) in self.held.remove(&chunk).map_or(Vec::new(), |held| held.messages) {
             self.finished.insert(place);
-            self.say(Some(reply), ack::DONE).await;
-        }
-        if self.suspect == Some(chunk) {
-            self.suspect = None;
-            self.begin_suspect();
+            self.confirm(Some(reply), ack::DONE).await;
         }
     }
 
@@ -330,7 +342,12 @@ impl Run {
             Event::Fetched { chunk, body: Ok(body) } => self.begin(chunk, body),
             Event::Fetched { chunk, body: Err(reason) } => self.store(chunk, Body::Missing(reason)),
             Event::Stored { chunk } | Event::PutBack { chunk, done: true, .. } => self.let_go(chunk).await,
-            Event::Announced { job } => self.crew.put(job),
+            Event::Answered { chunk, go, may_begin } => {
+                let _ = go.send(may_begin);
+                if !may_begin {
+                    self.let_go(chunk).await;
+                }
+            }
             Event::PutBack { chunk, job, done: false } => {
                 if let Some(held) = self.held.get_mut(&chunk) {
                     held.is_leaving = false;
@@ -351,17 +368,18 @@ impl Run {
     fn put_back_waiting(&mut self, waited: Duration) {
         let run = self.names.run();
         for (&chunk, held) in &mut self.held {
-            if held.is_leaving || held.since.elapsed() < waited {
+            if held.is_leaving || held.since.elapsed() < waited || (held.alone && !waited.is_zero()) {
                 continue;
             }
-            let suspect = self.suspects.iter().position(|job| job.chunk == chunk);
-            let job = suspect.and_then(|at| self.suspects.remove(at)).or_else(|| self.crew.take_back(run, chunk));
-            let Some(job) = job else { continue };
+            let Some(job) = self.crew.take_back(run, chunk) else { continue };
             held.is_leaving = true;
             self.published += 1;
             let id = format!("{chunk}.{}.{}", self.worker, self.published);
-            let message =
-                PublishMessage::build().payload(wire::inline(chunk, held.is_suspect, &job.body)).message_id(id);
+            let bytes = match &held.object {
+                None => wire::inline(chunk, held.trust, &job.body),
+                Some(name) => Envelope { chunk, trust: held.trust, body: Body::Object(name.clone()) }.encode(),
+            };
+            let message = PublishMessage::build().payload(bytes).message_id(id);
             let (link, subject, result) = (self.link.clone(), held.subject.clone(), self.names.result_subject());
             self.work.push(Box::pin(async move {
                 let put = async {
@@ -371,6 +389,19 @@ impl Run {
                 };
                 Event::PutBack { chunk, done: put.await.is_some(), job }
             }));
+        }
+    }
+
+    /// Gives up clearing the way for chunks that are to run alone: what runs takes too long.
+    async fn give_way(&mut self) {
+        let run = self.names.run();
+        let late = self.held.iter().filter(|(_, held)| held.alone && held.since.elapsed() > CLEARING);
+        let given_up: Vec<u64> =
+            late.map(|(&chunk, _)| chunk).filter(|&chunk| self.crew.take_back(run, chunk).is_some()).collect();
+        for chunk in given_up {
+            for (_, reply) in self.held.remove(&chunk).map_or(Vec::new(), |held| held.messages) {
+                self.confirm(Some(reply), ack::later(LATER)).await;
+            }
         }
     }
 
