@@ -230,7 +230,9 @@ impl NatsOptions {
             return refuse("lease: at least 100 milliseconds, or every task would be run by several workers");
         }
         if self.deliveries < 2 {
-            return refuse("deliveries: at least 2, as the first worker that is lost does not tell which of its tasks was the reason");
+            return refuse(
+                "deliveries: at least 2, as the first worker that is lost does not tell which of its tasks was the reason",
+            );
         }
         if self.beat < Duration::from_millis(10) || self.abandoned_after < self.beat * 3 {
             return refuse("beat: at least 10 milliseconds, and abandoned_after at least three times as long");

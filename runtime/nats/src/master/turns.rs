@@ -26,7 +26,8 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
             Some(answer) => answer,
             None => {
                 let tries = self.options.deliveries;
-                let why = "workers that had it were lost, the last while it ran nothing else (`NatsOptions::deliveries`)";
+                let why =
+                    "workers that had it were lost, the last while it ran nothing else (`NatsOptions::deliveries`)";
                 self.give_up(ask.chunk, tries, why.into()).await;
                 Answer::Forget
             }
