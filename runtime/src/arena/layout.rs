@@ -121,6 +121,8 @@ pub(crate) struct Slot {
     pub(crate) name_len: AtomicU32,
     /// Counts the rings of the process's doorbell, on which its threads sleep in waits for several things.
     pub(crate) bell: AtomicU32,
+    /// Records of threads at or beyond this distance from the first of this process were never its own in this life.
+    pub(crate) thread_reach: AtomicU32,
     pub(crate) name: [AtomicU8; 64],
     /// For the use of `process`; zeroed by `reserve`.
     pub(crate) words: [AtomicU64; 8],

@@ -26,6 +26,8 @@ pub(crate) const JOURNAL_LATE: u32 = 10;
 pub(crate) const JOURNAL_CLEARED_EARLY: u32 = 11;
 /// A thread locks such a record without naming it first.
 pub(crate) const GUARD_UNNAMED: u32 = 12;
+/// A thread's record is claimed before the slot says how far to look for it.
+pub(crate) const THREAD_REACH_LATE: u32 = 13;
 
 /// All of them, with the operation that shows each.
 #[cfg(feature = "testing")]
@@ -42,6 +44,7 @@ pub(crate) const ALL: &[(u32, &str)] = &[
     (JOURNAL_LATE, "journal: change before record"),
     (JOURNAL_CLEARED_EARLY, "journal: record cleared before change"),
     (GUARD_UNNAMED, "journal: locked without a name"),
+    (THREAD_REACH_LATE, "claim of a thread's record: claim before reach"),
 ];
 
 #[cfg(feature = "testing")]

@@ -107,7 +107,7 @@ impl<'a> Slots<'a> {
             }
             step();
             let generation = Owner::next_generation(slot.generation.load(Ordering::Relaxed));
-            for word in [&slot.pid, &slot.auditor, &slot.hold_high, &slot.name_len] {
+            for word in [&slot.pid, &slot.auditor, &slot.hold_high, &slot.thread_reach, &slot.name_len] {
                 word.store(0, Ordering::Relaxed);
             }
             for word in slot.words.iter().chain([&slot.status, &slot.boot]) {

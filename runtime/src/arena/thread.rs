@@ -1,8 +1,9 @@
 //! Thread records: by them a lock's word names its holder, and an audit learns what a dead thread was about to wake.
 //!
 //! A record is claimed by one CAS in the dense table of owners, so a kill at any point leaves it either free or findable
-//! by its owner's audit, which scans that table (32 KiB). Its generation changes after the claim; ids of the life before
-//! are void from the moment their record was returned.
+//! by its owner's audit. That scans the table from the place where this process's claims begin, as far as its slot says that they
+//! may reach, which is said before the claim: most processes reach a record or two of 8,192. Its generation changes after the claim;
+//! ids of the life before are void from the moment their record was returned.
 //!
 //! A record stays with its thread until the destructors of its thread locals have run: they may hold locks, and take them.
 
@@ -10,9 +11,9 @@ use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::id::{Owner, THREADS, ThreadId};
+use super::id::{Owner, SLOTS, THREADS, ThreadId};
 pub(crate) use super::layout::ThreadRecord;
-use super::{Arena, ArenaError, step};
+use super::{Arena, ArenaError, mutant, mutants, step};
 use crate::sys::thread_end::UntilEnd;
 
 /// The calling thread's record in one arena.
@@ -98,15 +99,31 @@ impl Arena {
     fn claim_thread(&'static self) -> Result<Thread, ArenaError> {
         // Starting at a place of its own keeps processes off each other's lines; going on from the last one is O(1).
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let start = self.me().slot() * (THREADS / super::id::SLOTS) + NEXT.fetch_add(1, Ordering::Relaxed);
-        for index in (start..start + THREADS).map(|index| index % THREADS) {
+        let (base, first) = (first_record(self.me()), NEXT.fetch_add(1, Ordering::Relaxed));
+        let slot = self.slots().get(self.me());
+        for distance in first..first + THREADS {
+            let index = (base + distance) % THREADS;
             let owner = self.map.thread_owner(index);
-            if owner.load(Ordering::Relaxed) != 0
-                || owner.compare_exchange(0, self.me().raw(), Ordering::Acquire, Ordering::Relaxed).is_err()
-            {
+            if owner.load(Ordering::Relaxed) != 0 {
+                continue;
+            }
+            let reach = || {
+                // Before the claim, which releases it: an audit that finds the claim looks far enough.
+                if let Some(slot) = slot {
+                    slot.thread_reach.fetch_max((distance + 1).min(THREADS) as u32, Ordering::Relaxed);
+                }
+                step();
+            };
+            if !mutant(mutants::THREAD_REACH_LATE) {
+                reach();
+            }
+            if owner.compare_exchange(0, self.me().raw(), Ordering::AcqRel, Ordering::Relaxed).is_err() {
                 continue;
             }
             step();
+            if mutant(mutants::THREAD_REACH_LATE) {
+                reach();
+            }
             let record = self.map.thread(index);
             let generation = ThreadId::next_generation(record.generation.load(Ordering::Relaxed));
             record.generation.store(generation, Ordering::Release);
@@ -148,8 +165,7 @@ impl Arena {
 
     /// What the threads of a dead process were building, as they noted it.
     pub(crate) fn building_of(&self, dead: Owner) -> Vec<u64> {
-        (0..THREADS)
-            .filter(|index| self.map.thread_owner(*index).load(Ordering::Acquire) == dead.raw())
+        self.records_of(dead)
             .map(|index| self.map.thread(index).building.load(Ordering::Acquire))
             .filter(|building| *building != 0)
             .collect()
@@ -157,11 +173,22 @@ impl Arena {
 
     /// Visits the records of a dead process, then returns them. Repeatable.
     pub(crate) fn audit_threads(&self, dead: Owner, mut visit: impl FnMut(&ThreadRecord)) {
-        for index in 0..THREADS {
-            if self.map.thread_owner(index).load(Ordering::Acquire) == dead.raw() {
-                visit(self.map.thread(index));
-                self.clear_thread(index);
-            }
+        for index in self.records_of(dead) {
+            visit(self.map.thread(index));
+            self.clear_thread(index);
         }
     }
+
+    /// The records that a process has, which claims none meanwhile.
+    fn records_of(&self, owner: Owner) -> impl Iterator<Item = usize> {
+        let base = first_record(owner);
+        let reach = self.slots().get(owner).map_or(THREADS, |slot| slot.thread_reach.load(Ordering::Acquire) as usize);
+        let all = (0..reach.min(THREADS)).map(move |distance| (base + distance) % THREADS);
+        all.filter(move |index| self.map.thread_owner(*index).load(Ordering::Acquire) == owner.raw())
+    }
+}
+
+/// Where the claims of a process begin.
+fn first_record(owner: Owner) -> usize {
+    owner.slot() * (THREADS / SLOTS)
 }

@@ -12,12 +12,13 @@ use super::boot::{Boot, MAX_IN_SOCKET};
 use super::child::{self, Inherited};
 use super::error::SpawnError;
 use super::launch::{self, Environment, FamilyFds, Launch, Lifeline, ProcessState};
+use super::note;
 use super::spec::EnvChanges;
 use crate::sys::clone::{Copied, sibling};
 use crate::sys::proc::{Namespaces, Rights};
 use crate::sys::spawn::Spawned;
 use crate::sys::{self, proc};
-use crate::{ExitStatus, Signal};
+use crate::{ExitStatus, Signal, task};
 
 /// A running fork server, as its parent sees it.
 #[derive(Debug)]
@@ -125,6 +126,7 @@ pub(crate) fn serve(fds: Inherited) -> ! {
     proc::offer_to_oom_killer();
     release_what_it_was_started_with();
     _ = child::set_up_common_signals();
+    prepare_for_copies();
     let mut bytes = vec![0; MAX_IN_SOCKET];
     loop {
         let (len, received) = match sys::fd::receive(socket.as_fd(), &mut bytes) {
@@ -185,6 +187,15 @@ fn answer(socket: &OwnedFd, status: i32, spawned: Option<&Spawned>) {
     if sys::fd::send(socket.as_fd(), &bytes, &fds).is_err() {
         super::entry::exit_now(0);
     }
+}
+
+/// What every copy would have to do first is done once here. Memory that is written already is also memory that a copy need not have
+/// faulted in, page by page, which costs more than the work itself.
+fn prepare_for_copies() {
+    // Two tasks of one key: each copy says so itself.
+    _ = task::registry::check();
+    task::install_panic_hook(note::write_panic);
+    _ = std::io::stdout();
 }
 
 /// The server outlives what its parent does with its streams and directories: holding them would keep a reader waiting, or a

@@ -48,7 +48,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "claim a thread record",
         covers: &["thread::thread"],
-        mutants: &[],
+        mutants: &[13],
         scene: |stage| {
             let (victim, other) = (stage.victim, stage.other);
             victim.return_thread();
