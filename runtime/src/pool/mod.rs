@@ -94,6 +94,18 @@ pub struct Pool {
 impl Pool {
     /// A pool of as many workers as this process may use CPUs.
     ///
+    /// ```
+    /// use offspring::{Pool, task};
+    ///
+    /// #[task]
+    /// fn length(text: &str) -> usize {
+    ///     text.len()
+    /// }
+    ///
+    /// assert_eq!(Pool::new()?.map(length, ["one", "three"])?, [3, 5]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`PoolBuilder::build`].
@@ -102,6 +114,15 @@ impl Pool {
     }
 
     /// Sets up a pool.
+    ///
+    /// ```
+    /// use offspring::Pool;
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::builder().workers(4).name("parsers").task_timeout(Duration::from_secs(30)).build()?;
+    /// assert_eq!(pool.workers().len(), 0); // they start when there is work
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn builder() -> PoolBuilder {
         PoolBuilder::new()
     }
@@ -139,6 +160,21 @@ impl Pool {
     }
 
     /// Options for one batch.
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    /// use std::time::Duration;
+    ///
+    /// #[task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let pool = Pool::new()?;
+    /// let squares = pool.batch().retries(2).timeout(Duration::from_secs(60)).map(square, 0..3)?;
+    /// assert_eq!(squares, [0, 1, 4]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn batch(&self) -> Batch<'_> {
         Batch::new(&self.core)
     }
@@ -152,6 +188,23 @@ impl Pool {
     ///
     /// A lazy batch ([`imap`](Self::imap)) that is neither exhausted nor dropped may bring more work, so this waits for its end: in the
     /// thread that holds it, for ever.
+    ///
+    /// ```
+    /// use offspring::{ErrorKind, Pool, task};
+    ///
+    /// #[task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let pool = Pool::new()?;
+    /// let handle = pool.submit(square, 7)?;
+    /// pool.close();
+    /// pool.join()?; // all that was handed in is done, and all workers have ended
+    /// assert_eq!(handle.get()?, 49);
+    /// assert_eq!(pool.call(square, 8).unwrap_err().kind(), ErrorKind::Closed);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -181,6 +234,21 @@ impl Pool {
     /// Kills all workers and gives up what is not done: whoever waits for it gets [`TaskError::PoolClosed`].
     ///
     /// Does not wait until they are gone; [`join`](Self::join) does.
+    ///
+    /// ```
+    /// use offspring::{ErrorKind, Pool, task};
+    ///
+    /// #[task]
+    /// fn sleep() {
+    ///     std::thread::sleep(std::time::Duration::from_secs(600));
+    /// }
+    ///
+    /// let pool = Pool::new()?;
+    /// let handle = pool.submit(sleep, ())?;
+    /// pool.terminate();
+    /// assert_eq!(handle.get().unwrap_err().kind(), ErrorKind::Closed);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "kill_workers")]
     #[doc(alias = "terminate_workers")]
     pub fn terminate(&self) {
@@ -203,6 +271,20 @@ impl Pool {
     }
 
     /// What the pool has done so far.
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    ///
+    /// #[task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// pool.map(square, 0..100)?;
+    /// assert!((1..=2).contains(&pool.stats().started));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn stats(&self) -> PoolStats {
         stats::stats(&self.core)
     }

@@ -7,6 +7,25 @@ macro_rules! calls {
         ///
         /// A task of one parameter takes the item itself, of none `()`, of several a tuple.
         ///
+        /// ```
+        /// use offspring::{Pool, task};
+        ///
+        /// #[task]
+        /// fn square(x: u64) -> u64 {
+        ///     x * x
+        /// }
+        ///
+        /// #[task]
+        /// fn sum(a: u64, b: u64) -> u64 {
+        ///     a + b
+        /// }
+        ///
+        /// let pool = Pool::new()?;
+        /// assert_eq!(pool.map(square, 0..4)?, [0, 1, 4, 9]);
+        /// assert_eq!(pool.map(sum, [(1, 2), (3, 4)])?, [3, 7]);
+        /// # Ok::<(), offspring::Error>(())
+        /// ```
+        ///
         /// # Errors
         ///
         /// The first item, in input order, that has no value: it panicked, its worker died and no tries were left, it ran too long, or
@@ -34,6 +53,21 @@ macro_rules! calls {
         /// Where the batch is ended early, by [`OnError`](crate::OnError) or a token, what was not begun has an error that says so, and
         /// what was not read of `items` by then has no result.
         ///
+        /// ```
+        /// use offspring::{Pool, task};
+        ///
+        /// #[task]
+        /// fn half(x: u64) -> u64 {
+        ///     assert!(x % 2 == 0, "{x} is odd");
+        ///     x / 2
+        /// }
+        ///
+        /// let results = Pool::new()?.try_map(half, [2, 3, 4])?;
+        /// assert_eq!((&results[0], &results[2]), (&Ok(1), &Ok(2)));
+        /// assert_eq!(results[1].as_ref().unwrap_err().message(), Some("3 is odd"));
+        /// # Ok::<(), offspring::Error>(())
+        /// ```
+        ///
         /// # Errors
         ///
         /// Only when the batch as a whole failed: the pool was closed, or no worker could be started.
@@ -55,6 +89,19 @@ macro_rules! calls {
         /// As `map`, but results stay where the workers wrote them, in shared memory, and are read there.
         ///
         /// For results that are large, or many: nothing is copied and nothing allocated.
+        ///
+        /// ```
+        /// use offspring::{Pool, task};
+        ///
+        /// #[task]
+        /// fn row(width: u32) -> Vec<u8> {
+        ///     vec![7; width as usize]
+        /// }
+        ///
+        /// let rows = Pool::new()?.map_in_place(row, [1000, 2000])?;
+        /// assert_eq!(rows.iter().map(|row| row.len()).sum::<usize>(), 3000); // nothing was copied
+        /// # Ok::<(), offspring::Error>(())
+        /// ```
         ///
         /// # Errors
         ///
@@ -152,6 +199,24 @@ macro_rules! calls {
         ///
         /// A failed item is an `Err` in its place; the iteration can go on.
         ///
+        /// ```
+        /// use offspring::{Pool, task};
+        ///
+        /// #[task]
+        /// fn square(x: u64) -> u64 {
+        ///     x * x
+        /// }
+        ///
+        /// let pool = Pool::new()?;
+        /// for (x, square) in pool.imap(square, 0..).enumerate() {
+        ///     if square? > 1000 {
+        ///         assert_eq!(x, 32);
+        ///         break;
+        ///     }
+        /// }
+        /// # Ok::<(), offspring::Error>(())
+        /// ```
+        ///
         /// # Panics
         ///
         /// As `map`. A panic of `items` itself passes through `next`, after the results of the items before it.
@@ -169,6 +234,22 @@ macro_rules! calls {
         /// As `imap`, but results come as they are done, each with its item's index.
         ///
         /// When the pool is terminated or cannot start workers, one last error comes, with the index that the next item would have had.
+        ///
+        /// ```
+        /// use offspring::{Pool, task};
+        ///
+        /// #[task]
+        /// fn square(x: u64) -> u64 {
+        ///     x * x
+        /// }
+        ///
+        /// let mut sum = 0;
+        /// for (_index, square) in Pool::new()?.imap_unordered(square, 0..10) {
+        ///     sum += square?;
+        /// }
+        /// assert_eq!(sum, 285);
+        /// # Ok::<(), offspring::Error>(())
+        /// ```
         #[doc(alias = "as_completed")]
         #[track_caller]
         pub fn imap_unordered<F, M, I>(&self, task: F, items: I) -> ImapUnordered<F, M, I::IntoIter>
@@ -227,6 +308,18 @@ macro_rules! calls {
 
         /// Runs `task` once and waits for its value.
         ///
+        /// ```
+        /// use offspring::{Pool, task};
+        ///
+        /// #[task]
+        /// fn add(a: u64, b: u64) -> u64 {
+        ///     a + b
+        /// }
+        ///
+        /// assert_eq!(Pool::new()?.call(add, (1, 2))?, 3);
+        /// # Ok::<(), offspring::Error>(())
+        /// ```
+        ///
         /// # Errors
         ///
         /// Why there is no value; see [`TaskError`].
@@ -245,6 +338,21 @@ macro_rules! calls {
         }
 
         /// Hands a call to the pool and returns at once.
+        ///
+        /// ```
+        /// use offspring::{Pool, task};
+        ///
+        /// #[task]
+        /// fn square(x: u64) -> u64 {
+        ///     x * x
+        /// }
+        ///
+        /// let pool = Pool::new()?;
+        /// let handles = [3, 4].map(|x| pool.submit(square, x));
+        /// let sum = handles.into_iter().map(|handle| handle?.get()).sum::<Result<u64, _>>()?;
+        /// assert_eq!(sum, 25);
+        /// # Ok::<(), offspring::Error>(())
+        /// ```
         ///
         /// # Errors
         ///

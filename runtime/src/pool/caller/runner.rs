@@ -18,6 +18,20 @@ use crate::pool::options::policy::{CancelLevel, Policy};
 use crate::task::{Accept, Role, TaskError, TaskFn, registry};
 
 /// What became of the items of a [`map_with`](crate::Pool::map_with).
+///
+/// ```
+/// use offspring::{Pool, task};
+///
+/// #[task]
+/// fn half(x: u64) -> u64 {
+///     assert!(x % 2 == 0, "{x} is odd");
+///     x / 2
+/// }
+///
+/// let tally = Pool::new()?.map_with(half, 0..4, |_index, _result| ())?;
+/// assert_eq!((tally.items, tally.failed, tally.panicked), (4, 2, 0));
+/// # Ok::<(), offspring::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Tally {

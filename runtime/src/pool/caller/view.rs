@@ -105,6 +105,20 @@ impl<R: Message> Views<R> {
     }
 
     /// The results in order.
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    ///
+    /// #[task]
+    /// fn digits(n: u64) -> String {
+    ///     n.to_string()
+    /// }
+    ///
+    /// let texts = Pool::new()?.map_in_place(digits, [1, 22, 333])?;
+    /// assert_eq!((texts.len(), texts[2].as_str()), (3, "333"));
+    /// assert_eq!(texts.iter().map(|text| text.len()).collect::<Vec<_>>(), [1, 2, 3]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = &Archived<R>> {
         self.slices().flatten()
     }

@@ -135,6 +135,21 @@ impl CancelToken {
     /// Cancels, at the level [`CancelLevel::Cooperative`]: what has not begun never does, running tasks are asked to end.
     ///
     /// Returns at once. In a `fork()` of a process of the program that it made itself, this does nothing.
+    ///
+    /// ```
+    /// use offspring::{CancelToken, Pool, task};
+    ///
+    /// #[task]
+    /// fn step(x: u64) -> u64 {
+    ///     x + 1
+    /// }
+    ///
+    /// let token = CancelToken::new()?;
+    /// token.cancel();
+    /// let results = Pool::new()?.batch().cancel(&token).try_map(step, 0..3)?;
+    /// assert!(results.iter().flatten().next().is_none()); // nothing of it began
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn cancel(&self) {
         self.cancel_with(CancelLevel::Cooperative);
     }

@@ -75,6 +75,15 @@ impl PoolBuilder {
     /// The most workers that run at once; as many as this process may use CPUs, if this is not called.
     ///
     /// They start on demand: fewer run while there is less to do.
+    ///
+    /// ```
+    /// use offspring::{ErrorKind, Pool};
+    ///
+    /// let pool = Pool::builder().workers(4).build()?;
+    /// assert_eq!(Pool::builder().workers(0).build().unwrap_err().kind(), ErrorKind::InvalidInput);
+    /// # drop(pool);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "processes")]
     #[doc(alias = "max_workers")]
     #[doc(alias = "n_jobs")]
@@ -100,6 +109,22 @@ impl PoolBuilder {
     /// The longest that an item may run, counted from the start of its execution: time in the queue is not counted. An item that runs
     /// longer is ended, by replacing its worker, and fails with [`TaskError::TimedOut`](crate::TaskError::TimedOut). Default: as long as it
     /// takes. A batch can have [another limit](crate::Batch::timeout).
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    /// use std::time::Duration;
+    ///
+    /// #[task]
+    /// fn nap(millis: u64) -> u64 {
+    ///     std::thread::sleep(Duration::from_millis(millis));
+    ///     millis
+    /// }
+    ///
+    /// let pool = Pool::builder().task_timeout(Duration::from_secs(1)).build()?;
+    /// let results = pool.try_map(nap, [1, 600_000])?;
+    /// assert!(results[0].is_ok() && results[1].as_ref().unwrap_err().is_timed_out());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "timeout")]
     pub fn task_timeout(self, limit: Duration) -> Self {
         self.set(|policy| policy.timeout = Some(limit))

@@ -53,6 +53,30 @@ impl PoolBuilder {
     ///
     /// It runs when a worker ends by itself: the pool was closed or dropped, or the worker is recycled, idle for too long or too many.
     /// Not in one that is killed; and a dropped pool waits two seconds at most.
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    ///
+    /// static DONE: AtomicU64 = AtomicU64::new(0); // each worker has its own
+    ///
+    /// #[task]
+    /// fn work(_: u64) {
+    ///     DONE.fetch_add(1, Relaxed);
+    /// }
+    ///
+    /// #[task]
+    /// fn tell() -> u64 {
+    ///     DONE.load(Relaxed)
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(2).finalizer(tell, ()).build()?;
+    /// pool.map(work, 0..10)?;
+    /// pool.close();
+    /// pool.join()?;
+    /// assert_eq!(pool.finalizer_results(tell)?.into_iter().sum::<Result<u64, _>>()?, 10);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "worker_exit")]
     pub fn finalizer<F, M, A>(mut self, task: F, input: A) -> Self
     where
@@ -67,6 +91,20 @@ impl PoolBuilder {
     ///
     /// A worker takes whole chunks, and none that would bring it beyond; so it may end a little earlier. Chunks that the pool chooses are never
     /// larger than this. Each worker takes one chunk at least, however large you made it with [`chunk_size`](crate::Batch::chunk_size).
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    ///
+    /// #[task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).max_tasks_per_worker(10).build()?;
+    /// pool.map(square, 0..30)?;
+    /// assert!(pool.stats().started >= 3);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "maxtasksperchild")]
     pub fn max_tasks_per_worker(mut self, items: u64) -> Self {
         if items == 0 {
@@ -91,6 +129,21 @@ impl PoolBuilder {
     /// [`TaskError::WorkerDied`] for the item it was running. Counted is what a process may write to and shares with nobody, touched or
     /// not: heap, thread stacks, private mappings. Not counted: shared mappings, so also the family's memory, and files that are mapped to be
     /// read. The system enforces it at once and without any watching.
+    ///
+    /// ```
+    /// use offspring::{ErrorKind, Pool, task};
+    ///
+    /// #[task]
+    /// fn take(bytes: usize) -> usize {
+    ///     vec![1u8; bytes].len()
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(1).memory_limit(256 << 20).build()?;
+    /// let results = pool.try_map(take, [1 << 20, 1 << 30])?;
+    /// assert_eq!(results[0], Ok(1 << 20));
+    /// assert_eq!(results[1].as_ref().unwrap_err().kind(), ErrorKind::WorkerDied);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.options.limits.memory = Some(bytes);
         self
@@ -132,6 +185,19 @@ impl PoolBuilder {
     }
 
     /// Sets an environment variable in the workers.
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    ///
+    /// #[task]
+    /// fn setting() -> Option<String> {
+    ///     std::env::var("SETTING").ok()
+    /// }
+    ///
+    /// let pool = Pool::builder().env("SETTING", "on").build()?;
+    /// assert_eq!(pool.call(setting, ())?.as_deref(), Some("on"));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn env(self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.envs([(key, value)])
     }

@@ -23,6 +23,22 @@ use crate::task::{TaskContext, TaskError, TaskOutput};
 /// One call that was handed to a pool; made by [`Pool::submit`](crate::Pool::submit).
 ///
 /// Dropping the handle does not cancel the call, as long as the pool lives; its value is then thrown away.
+///
+/// ```
+/// use offspring::{Pool, TaskHandle, task};
+///
+/// #[task]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// let pool = Pool::new()?;
+/// let handles: Vec<TaskHandle<u64>> = (0..4).map(|x| pool.submit(square, x)).collect::<Result<_, _>>()?;
+/// // Meanwhile this process does something else.
+/// let squares: Vec<u64> = handles.into_iter().map(TaskHandle::get).collect::<Result<_, _>>()?;
+/// assert_eq!(squares, [0, 1, 4, 9]);
+/// # Ok::<(), offspring::Error>(())
+/// ```
 #[doc(alias = "AsyncResult")]
 #[doc(alias = "Future")]
 #[must_use = "the call runs anyway, but its value comes through this handle"]
@@ -89,6 +105,22 @@ impl<R: Message> TaskHandle<R> {
     /// Waits until the call is over, at most `timeout`. `true` when it is. A second wait is allowed, so is one after a value
     /// was taken.
     ///
+    /// ```
+    /// use offspring::{Pool, task};
+    /// use std::time::Duration;
+    ///
+    /// #[task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let pool = Pool::new()?;
+    /// let handle = pool.submit(square, 7)?;
+    /// assert!(handle.wait(Duration::from_secs(60))?);
+    /// assert!(handle.is_ready());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// None today; a `Result` as all waits have.
@@ -107,6 +139,20 @@ impl<R: Message> TaskHandle<R> {
 
     /// Waits for the value, as long as that takes.
     ///
+    /// ```
+    /// use offspring::{Pool, task};
+    ///
+    /// #[task]
+    /// fn reciprocal(x: i64) -> i64 {
+    ///     100 / x
+    /// }
+    ///
+    /// let pool = Pool::new()?;
+    /// assert_eq!(pool.submit(reciprocal, 4)?.get()?, 25);
+    /// assert!(pool.submit(reciprocal, 0)?.get().unwrap_err().is_panicked());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Why there is no value; see [`TaskError`].
@@ -117,6 +163,24 @@ impl<R: Message> TaskHandle<R> {
     }
 
     /// Waits for the value, at most `timeout`. The handle stays, so it can be asked again.
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    /// use std::time::Duration;
+    ///
+    /// #[task]
+    /// fn nap(millis: u64) -> u64 {
+    ///     std::thread::sleep(Duration::from_millis(millis));
+    ///     millis
+    /// }
+    ///
+    /// let pool = Pool::new()?;
+    /// let mut handle = pool.submit(nap, 100)?;
+    /// assert!(handle.get_timeout(Duration::from_millis(1)).unwrap_err().is_timeout()); // it goes on
+    /// assert_eq!(handle.get_timeout(Duration::from_secs(60))?, 100);
+    /// assert!(handle.get_timeout(Duration::ZERO).unwrap_err().is_taken());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -129,6 +193,21 @@ impl<R: Message> TaskHandle<R> {
     /// Cancels the call: if it has not begun, it never does; if it runs, its worker is killed and replaced.
     ///
     /// Afterwards [`get`](Self::get) gives [`TaskError::Cancelled`], unless the call was over before.
+    ///
+    /// ```
+    /// use offspring::{Pool, task};
+    ///
+    /// #[task]
+    /// fn sleep() {
+    ///     std::thread::sleep(std::time::Duration::from_secs(600));
+    /// }
+    ///
+    /// let pool = Pool::new()?;
+    /// let handle = pool.submit(sleep, ())?;
+    /// handle.cancel();
+    /// assert!(handle.get().unwrap_err().is_cancelled());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn cancel(&self) {
         self.cancel_with(CancelLevel::Hard);
     }
