@@ -281,6 +281,18 @@ where
 
     /// The value with the greatest key by `key`, a `fn(&T) -> K`; of equals the last.
     ///
+    /// ```
+    /// use offspring::{Executor, Inline, task};
+    ///
+    /// #[task]
+    /// fn length(word: &str) -> usize {
+    ///     word.len()
+    /// }
+    ///
+    /// assert_eq!(Inline::new().flow(["to", "three", "seven"]).max_by_key(length)?, Some("seven".to_string()));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`collect`](Self::collect).

@@ -123,6 +123,18 @@ impl JournalReader {
 
     /// The tasks, with how many of their items ended how.
     ///
+    /// ```
+    /// # use offspring::{Pool, task};
+    /// # #[task]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("run.db");
+    /// Pool::new()?.batch().journal(&file).map(square, 0..10)?;
+    /// let journal = offspring::Journal::read(&file)?;
+    /// assert_eq!((journal.tasks()?[0].done, journal.len()), (10, 10));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The file cannot be read, or is damaged.
     pub fn tasks(&self) -> Result<Vec<JournalTask>, JournalError> {
@@ -145,6 +157,18 @@ impl JournalReader {
     }
 
     /// The items, in the order in which they were recorded.
+    ///
+    /// ```
+    /// # use offspring::{Pool, task};
+    /// # #[task]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("run.db");
+    /// Pool::new()?.batch().journal(&file).map(square, 0..3)?;
+    /// let items = offspring::Journal::read(&file)?.items()?;
+    /// assert_eq!(items.iter().map(|item| item.index).collect::<Vec<_>>(), [0, 1, 2]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`tasks`](Self::tasks).
@@ -187,6 +211,19 @@ impl JournalReader {
 
     /// Writes the items as CSV, with a header: task, version, index, outcome, tries, worker, seconds, recorded (seconds since 1970), bytes,
     /// cause.
+    ///
+    /// ```
+    /// # use offspring::{Pool, task};
+    /// # #[task]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("run.db");
+    /// Pool::new()?.batch().journal(&file).map(square, 0..3)?;
+    /// let mut table = Vec::new();
+    /// offspring::Journal::read(&file)?.write_csv(&mut table)?;
+    /// assert_eq!(String::from_utf8_lossy(&table).lines().count(), 4); // a heading, and a line for each item
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

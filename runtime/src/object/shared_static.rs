@@ -72,6 +72,17 @@ impl<T> SharedStatic<T> {
     /// Does not block, apart from what the static's expression does. Several who come first at once each evaluate the expression;
     /// what one of them made is what all of them get. A process that is killed meanwhile leaves nothing half-made.
     ///
+    /// ```
+    /// use offspring::{SharedStatic, sync::Mutex};
+    ///
+    /// #[offspring::shared]
+    /// static TOTAL: Mutex<u64> = Mutex::new(0)?;
+    ///
+    /// // `TOTAL.lock()` would panic, were there no memory for it.
+    /// *SharedStatic::get(&TOTAL)?.lock()? += 1;
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ObjectError::NotMade`] if the expression fails, or uses the static itself; then the next use evaluates it again.
     /// [`ObjectError::Memory`] if shared memory is used up, or cannot be used in this process (a `fork` of a member).

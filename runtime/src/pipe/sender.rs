@@ -67,6 +67,16 @@ impl<T: Message> Sender<T> {
 
     /// Sends a message if there is room.
     ///
+    /// ```
+    /// use offspring::ErrorKind;
+    ///
+    /// let (tx, rx) = offspring::pipe::bounded(1)?;
+    /// tx.try_send(&1)?;
+    /// assert_eq!(tx.try_send(&2).unwrap_err().kind(), ErrorKind::Full);
+    /// # drop(rx);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`send`](Self::send), and [`QueueError::Full`].
     pub fn try_send(&self, message: &T) -> Result<(), QueueError> {
@@ -74,6 +84,17 @@ impl<T: Message> Sender<T> {
     }
 
     /// Sends a message; waits so long at most while the pipe is full.
+    ///
+    /// ```
+    /// use offspring::ErrorKind;
+    /// use std::time::Duration;
+    ///
+    /// let (tx, rx) = offspring::pipe::bounded(1)?;
+    /// tx.send(&1)?;
+    /// assert_eq!(tx.send_timeout(&2, Duration::from_millis(5)).unwrap_err().kind(), ErrorKind::Timeout);
+    /// # drop(rx);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`send`](Self::send), and [`QueueError::Timeout`].

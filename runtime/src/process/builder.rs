@@ -263,6 +263,20 @@ impl<R: Message> Process<R> {
     ///
     /// The child dies with this process, however that ends.
     ///
+    /// ```
+    /// use offspring::{Process, task};
+    ///
+    /// #[task]
+    /// fn nothing() {}
+    ///
+    /// let child = Process::new(nothing, ()).spawn()?;
+    /// assert!(child.pid() > 1);
+    /// child.join()?;
+    /// let error = Process::new(nothing, ()).current_dir("/no/such/directory").spawn().unwrap_err();
+    /// assert!(error.to_string().contains("/no/such/directory"));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// A limit is reached, an option cannot be met, the function is no task, the input is no message or does not fit into shared memory:
     /// see [`SpawnError`]. What only the child can find out, such as a niceness that it may not have, [`Child::join`] says.

@@ -126,6 +126,20 @@ impl<R> Child<R> {
 
     /// Sends it a signal; to it and no other, also when its pid is in use again. After its end this does nothing.
     ///
+    /// ```
+    /// use offspring::{Signal, task};
+    ///
+    /// #[task]
+    /// fn sleep() {
+    ///     std::thread::sleep(std::time::Duration::from_secs(600));
+    /// }
+    ///
+    /// let mut child = offspring::spawn(sleep, ())?;
+    /// child.signal(Signal::HUP)?;
+    /// assert_eq!(child.wait()?.signal(), Some(Signal::HUP));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The caller may not signal it, as its task has changed its credentials.
     #[doc(alias = "pidfd_send_signal")]
@@ -161,6 +175,20 @@ impl<R> Child<R> {
 
     /// Sends `SIGKILL`, which ends it.
     ///
+    /// ```
+    /// use offspring::{ErrorKind, task};
+    ///
+    /// #[task]
+    /// fn sleep() {
+    ///     std::thread::sleep(std::time::Duration::from_secs(600));
+    /// }
+    ///
+    /// let child = offspring::spawn(sleep, ())?;
+    /// child.kill()?;
+    /// assert_eq!(child.join().unwrap_err().kind(), ErrorKind::WorkerDied);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`signal`](Child::signal).
     pub fn kill(&self) -> Result<()> {
@@ -179,6 +207,20 @@ impl<R> Child<R> {
     ///
     /// Its value can still be taken afterwards.
     ///
+    /// ```
+    /// use offspring::task;
+    ///
+    /// #[task]
+    /// fn faulty() {
+    ///     panic!("something went wrong");
+    /// }
+    ///
+    /// let mut child = offspring::spawn(faulty, ())?;
+    /// assert_eq!(child.wait()?.code(), Some(101));
+    /// assert_eq!(child.join().unwrap_err().message(), Some("something went wrong"));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// This process is a fork of the one whose child it is.
     pub fn wait(&mut self) -> Result<ExitStatus> {
@@ -188,6 +230,21 @@ impl<R> Child<R> {
     }
 
     /// How it ended; `None` while it runs. Does not block, and leaves [`stdin`](Child::stdin) open.
+    ///
+    /// ```
+    /// use offspring::task;
+    ///
+    /// #[task]
+    /// fn sleep() {
+    ///     std::thread::sleep(std::time::Duration::from_secs(600));
+    /// }
+    ///
+    /// let mut child = offspring::spawn(sleep, ())?;
+    /// assert_eq!(child.try_wait()?, None);
+    /// child.kill()?;
+    /// # child.wait()?;
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`wait`](Child::wait).
@@ -248,6 +305,25 @@ impl<R: Message> Child<R> {
     }
 
     /// Takes the task's value if the child has ended; `None` while it runs. Does not block, and leaves [`stdin`](Child::stdin) open.
+    ///
+    /// ```
+    /// use offspring::task;
+    ///
+    /// #[task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let mut child = offspring::spawn(square, 7)?;
+    /// let value = loop {
+    ///     match child.try_join()? {
+    ///         Some(value) => break value,
+    ///         None => std::thread::yield_now(), // something else meanwhile
+    ///     }
+    /// };
+    /// assert_eq!(value, 49);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`join`](Child::join). A second taking is of kind [`ErrorKind::Taken`].

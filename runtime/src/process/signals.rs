@@ -90,6 +90,15 @@ impl Signals {
 
     /// Takes a signal that has come; waits for one if there is none. Of several, that of the lowest number is first.
     ///
+    /// ```
+    /// use offspring::{Signal, Signals};
+    ///
+    /// let signals = Signals::new([Signal::HUP])?;
+    /// Signal::HUP.raise(); // stands for somebody's `kill`
+    /// assert_eq!(signals.wait()?, Signal::HUP);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// This process is a fork of the one that made it, or has closed the library's descriptors.
     #[doc(alias = "sigwaitinfo")]

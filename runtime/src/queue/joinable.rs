@@ -84,6 +84,15 @@ message_by_handle!([T: Message] JoinableQueue<T>, handle, JoinableQueue::of);
 impl<T: Message> JoinableQueue<T> {
     /// A new queue in which at most `capacity` items wait; those in work do not count.
     ///
+    /// ```
+    /// use offspring::{ErrorKind, JoinableQueue};
+    ///
+    /// let jobs = JoinableQueue::bounded(1)?;
+    /// jobs.put(&7)?;
+    /// assert_eq!(jobs.try_put(&8).unwrap_err().kind(), ErrorKind::Full);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Queue::bounded`](super::Queue::bounded).
     pub fn bounded(capacity: usize) -> Result<Self, QueueError> {
@@ -91,6 +100,13 @@ impl<T: Message> JoinableQueue<T> {
     }
 
     /// A new queue in which any number of items wait.
+    ///
+    /// ```
+    /// let jobs = offspring::JoinableQueue::unbounded()?;
+    /// jobs.put_all(0..1000)?;
+    /// assert_eq!(jobs.unfinished(), 1000);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Queue::unbounded`](super::Queue::unbounded).
@@ -329,6 +345,26 @@ impl<T: Message> JoinableQueue<T> {
 
     /// Waits until every item that was put is done.
     ///
+    /// ```
+    /// use offspring::{Failure, JoinableQueue, spawn, task};
+    ///
+    /// #[task]
+    /// fn work(jobs: JoinableQueue<u64>) -> Result<(), Failure> {
+    ///     while let Some(job) = jobs.next_job()? {
+    ///         job.done()?;
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// let jobs = JoinableQueue::unbounded()?;
+    /// let worker = spawn(work, &jobs)?;
+    /// jobs.put_all(0..10)?;
+    /// jobs.join()?; // all ten are done
+    /// jobs.close()?;
+    /// worker.join()?.unwrap();
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`QueueError::Refused`] when shared memory cannot be used.
     pub fn join(&self) -> Result<(), QueueError> {
@@ -415,6 +451,17 @@ impl<T: Message> fmt::Debug for Job<T> {
 impl<T: Message> Job<T> {
     /// Makes a value of the item. It is in work until [`done`](Job::done) all the same.
     ///
+    /// ```
+    /// let jobs: offspring::JoinableQueue<String> = offspring::JoinableQueue::unbounded()?;
+    /// jobs.put(&"a.txt".to_string())?;
+    /// let job = jobs.take()?;
+    /// assert_eq!(job.len(), 5); // read where it lies
+    /// let name: String = job.value()?; // built anew
+    /// assert_eq!(name, "a.txt");
+    /// job.done()?;
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`QueueError::Unreadable`] when that cannot be done.
     pub fn value(&self) -> Result<T, QueueError> {
@@ -428,6 +475,16 @@ impl<T: Message> Job<T> {
     }
 
     /// Says that the work is done: the item leaves the queue for good.
+    ///
+    /// ```
+    /// let jobs: offspring::JoinableQueue<u64> = offspring::JoinableQueue::unbounded()?;
+    /// jobs.put(&7)?;
+    /// jobs.take()?.done()?;
+    /// jobs.put(&8)?;
+    /// drop(jobs.take()?); // not done: it is handed out again
+    /// assert_eq!((jobs.len(), jobs.unfinished()), (1, 1));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`QueueError::Refused`] when shared memory cannot be used.

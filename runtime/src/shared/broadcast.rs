@@ -139,6 +139,14 @@ impl<T: Message> Shared<T> {
 
     /// A value of this process's own, made of the shared one.
     ///
+    /// ```
+    /// let words = offspring::shared::Shared::new(&vec!["a".to_string()])?;
+    /// let mut own: Vec<String> = words.to_value()?;
+    /// own.push("b".to_string());
+    /// assert_eq!((own.len(), words.len()), (2, 1));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`InvalidData`](crate::ErrorKind::InvalidData) when a handle in it leads to an object that is gone.
     pub fn to_value(&self) -> Result<T, SharedError> {

@@ -135,6 +135,14 @@ impl Namespace {
 
     /// Makes `value` the value of `name`, whatever type it had before.
     ///
+    /// ```
+    /// let settings = offspring::shared::Namespace::new()?;
+    /// settings.set("limit", &10u64)?;
+    /// settings.set("limit", &"none".to_string())?; // another type takes its place
+    /// assert_eq!(settings.get::<String>("limit")?.as_deref(), Some("none"));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`OutOfMemory`](crate::ErrorKind::OutOfMemory) when the family's shared memory is used up, of kind
     /// [`NotSendable`](crate::ErrorKind::NotSendable) when the value holds a handle of another family.
@@ -175,6 +183,13 @@ impl Namespace {
 
     /// Has `name` a value?
     ///
+    /// ```
+    /// let settings = offspring::shared::Namespace::new()?;
+    /// settings.set("limit", &10u64)?;
+    /// assert!(settings.contains("limit")? && !settings.contains("rate")?);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`Unsupported`](crate::ErrorKind::Unsupported) in a `fork()` of a process of the program.
     #[doc(alias = "hasattr")]
@@ -183,6 +198,13 @@ impl Namespace {
     }
 
     /// Removes `name`; says whether it had a value.
+    ///
+    /// ```
+    /// let settings = offspring::shared::Namespace::new()?;
+    /// settings.set("limit", &10u64)?;
+    /// assert!(settings.remove("limit")? && !settings.remove("limit")?);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`contains`](Self::contains).
@@ -203,6 +225,14 @@ impl Namespace {
 
     /// Removes all names, at one moment.
     ///
+    /// ```
+    /// let settings = offspring::shared::Namespace::new()?;
+    /// settings.set("limit", &10u64)?;
+    /// settings.clear()?;
+    /// assert!(settings.is_empty());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`contains`](Self::contains).
     pub fn clear(&self) -> Result<()> {
@@ -210,6 +240,13 @@ impl Namespace {
     }
 
     /// All names, in no order that means anything. One that is added or removed meanwhile may be among them.
+    ///
+    /// ```
+    /// let settings = offspring::shared::Namespace::new()?;
+    /// settings.set("limit", &10u64)?;
+    /// assert_eq!(settings.names()?, ["limit"]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`contains`](Self::contains).

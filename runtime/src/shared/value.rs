@@ -215,6 +215,12 @@ impl<T: Message> Value<T> {
     }
 
     /// The value as it is now. Takes no lock.
+    ///
+    /// ```
+    /// let name = offspring::shared::Value::new("nobody".to_string())?;
+    /// assert_eq!(name.get()?, "nobody");
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "value")]
     pub fn get(&self) -> Result<T> {
         if Self::IN_WORD {
@@ -224,6 +230,13 @@ impl<T: Message> Value<T> {
     }
 
     /// Makes `value` the value.
+    ///
+    /// ```
+    /// let rate = offspring::shared::Value::new(0.5)?;
+    /// rate.set(&0.25)?;
+    /// assert_eq!(rate.get()?, 0.25);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn set(&self, value: &T) -> Result<()> {
         if Self::IN_WORD {
             self.root()?.word.store(Self::to_word(value), Ordering::SeqCst);
@@ -251,6 +264,13 @@ impl<T: Message> Value<T> {
     }
 
     /// The value; it is `T::default()` from now on.
+    ///
+    /// ```
+    /// let found = offspring::shared::Value::new(vec![1, 2])?;
+    /// assert_eq!(found.take()?, [1, 2]);
+    /// assert!(found.get()?.is_empty());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn take(&self) -> Result<T>
     where
         T: Default,
@@ -426,31 +446,70 @@ impl<T: Integer> Value<T> {
     }
 
     /// Subtracts.
+    ///
+    /// ```
+    /// let left = offspring::shared::Value::new(3u64)?;
+    /// assert_eq!((left.fetch_sub(1)?, left.get()?), (3, 2));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn fetch_sub(&self, n: T) -> Result<T> {
         self.fetch(|value| value.wrapping_sub(n))
     }
 
     /// Keeps the bits that `n` has, too.
+    ///
+    /// ```
+    /// let bits = offspring::shared::Value::new(0b110u8)?;
+    /// assert_eq!((bits.fetch_and(0b011)?, bits.get()?), (0b110, 0b010));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn fetch_and(&self, n: T) -> Result<T> {
         self.fetch(|value| value.bits(n, |a, b| a & b))
     }
 
     /// Sets the bits that `n` has.
+    ///
+    /// ```
+    /// let bits = offspring::shared::Value::new(0b100u8)?;
+    /// assert_eq!((bits.fetch_or(0b001)?, bits.get()?), (0b100, 0b101));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn fetch_or(&self, n: T) -> Result<T> {
         self.fetch(|value| value.bits(n, |a, b| a | b))
     }
 
     /// Turns the bits over that `n` has.
+    ///
+    /// ```
+    /// let bits = offspring::shared::Value::new(0b110u8)?;
+    /// assert_eq!((bits.fetch_xor(0b011)?, bits.get()?), (0b110, 0b101));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn fetch_xor(&self, n: T) -> Result<T> {
         self.fetch(|value| value.bits(n, |a, b| a ^ b))
     }
 
     /// Makes it `n` if that is more.
+    ///
+    /// ```
+    /// let highest = offspring::shared::Value::new(3i64)?;
+    /// highest.fetch_max(7)?;
+    /// highest.fetch_max(5)?;
+    /// assert_eq!(highest.get()?, 7);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn fetch_max(&self, n: T) -> Result<T> {
         self.fetch(|value| if value.is_less(n) { n } else { value })
     }
 
     /// Makes it `n` if that is less.
+    ///
+    /// ```
+    /// let lowest = offspring::shared::Value::new(3i64)?;
+    /// lowest.fetch_min(-7)?;
+    /// assert_eq!(lowest.get()?, -7);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn fetch_min(&self, n: T) -> Result<T> {
         self.fetch(|value| if n.is_less(value) { n } else { value })
     }

@@ -117,6 +117,12 @@ message_by_handle!([] Barrier, handle, |handle| Barrier { handle });
 impl Barrier {
     /// A new barrier at which so many threads meet.
     ///
+    /// ```
+    /// let barrier = offspring::sync::Barrier::new(4)?;
+    /// assert_eq!((barrier.parties(), barrier.waiting(), barrier.is_broken()), (4, 0, false));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`InvalidInput`](crate::ErrorKind::InvalidInput) for 0; of kind [`OutOfMemory`](crate::ErrorKind::OutOfMemory)
     /// when the family's shared memory is used up.
@@ -174,6 +180,15 @@ impl Barrier {
 
     /// Breaks the barrier.
     ///
+    /// ```
+    /// use offspring::{ErrorKind, sync::Barrier};
+    ///
+    /// let barrier = Barrier::new(2)?;
+    /// barrier.abort()?;
+    /// assert_eq!(barrier.wait().unwrap_err().kind(), ErrorKind::Broken); // instead of waiting
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// In a process made by the program's own `fork`.
     pub fn abort(&self) -> Result<()> {
@@ -183,6 +198,14 @@ impl Barrier {
 
     /// Makes the barrier as new, whole and with nobody there. Who wait get an error of kind
     /// [`Broken`](crate::ErrorKind::Broken).
+    ///
+    /// ```
+    /// let barrier = offspring::sync::Barrier::new(1)?;
+    /// barrier.abort()?;
+    /// barrier.reset()?;
+    /// barrier.wait()?;
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// In a process made by the program's own `fork`.

@@ -99,6 +99,15 @@ message_by_handle!([] Condvar, handle, |handle| Condvar { handle });
 impl Condvar {
     /// A new condition.
     ///
+    /// ```
+    /// use offspring::sync::{Condvar, Mutex};
+    ///
+    /// let (stock, changed) = (Mutex::new(1u32)?, Condvar::new()?);
+    /// let guard = changed.wait_while(stock.lock()?, |stock| *stock == 0)?;
+    /// assert_eq!(*guard, 1);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`OutOfMemory`](crate::ErrorKind::OutOfMemory) when the family's shared memory is used up.
     pub fn new() -> Result<Condvar> {
@@ -205,6 +214,14 @@ impl Condvar {
     ///
     /// Change what the lock guards before, under the lock; hold it or not while notifying.
     ///
+    /// ```
+    /// use offspring::sync::Condvar;
+    ///
+    /// let changed = Condvar::new()?;
+    /// changed.notify_one()?; // nobody waits: nothing happens
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// In a process made by the program's own `fork`.
     #[doc(alias = "notify")]
@@ -215,6 +232,20 @@ impl Condvar {
     }
 
     /// Wakes all who wait.
+    ///
+    /// ```
+    /// use offspring::sync::{Condvar, Mutex};
+    ///
+    /// let (open, changed) = (Mutex::new(0u32)?, Condvar::new()?);
+    /// let waiters = [(); 3].map(|()| {
+    ///     let (open, changed) = (open.clone(), changed.clone());
+    ///     std::thread::spawn(move || changed.wait_while(open.lock().unwrap(), |open| *open == 0).map(drop).is_ok())
+    /// });
+    /// *open.lock()? = 1;
+    /// changed.notify_all()?;
+    /// assert!(waiters.into_iter().all(|waiter| waiter.join().unwrap()));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// In a process made by the program's own `fork`.

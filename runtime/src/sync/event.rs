@@ -77,6 +77,12 @@ message_by_handle!([] Event, handle, |handle| Event { handle });
 impl Event {
     /// A new event, not set.
     ///
+    /// ```
+    /// let ready = offspring::sync::Event::new()?;
+    /// assert!(!ready.is_set());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`OutOfMemory`](crate::ErrorKind::OutOfMemory) when the family's shared memory is used up.
     pub fn new() -> Result<Event> {
@@ -114,6 +120,14 @@ impl Event {
 
     /// Clears the event: who waits from now on waits for the next [`set`](Event::set).
     ///
+    /// ```
+    /// let ready = offspring::sync::Event::new()?;
+    /// ready.set()?;
+    /// ready.clear()?;
+    /// assert!(!ready.is_set());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// In a process made by the program's own `fork`.
     pub fn clear(&self) -> Result<()> {
@@ -128,6 +142,21 @@ impl Event {
     }
 
     /// Waits until the event is set; not at all if it is.
+    ///
+    /// ```
+    /// use offspring::{spawn, sync::Event, task};
+    ///
+    /// #[task]
+    /// fn prepare(ready: Event) {
+    ///     ready.set().unwrap();
+    /// }
+    ///
+    /// let ready = Event::new()?;
+    /// let child = spawn(prepare, &ready)?;
+    /// ready.wait()?;
+    /// child.join()?;
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// In a process made by the program's own `fork`.

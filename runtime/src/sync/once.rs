@@ -88,6 +88,12 @@ message_by_handle!([] Once, handle, |handle| Once { handle });
 impl Once {
     /// A new one, not done.
     ///
+    /// ```
+    /// let once = offspring::sync::Once::new()?;
+    /// assert!(!once.is_completed());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`OutOfMemory`](crate::ErrorKind::OutOfMemory) when the family's shared memory is used up.
     pub fn new() -> Result<Once> {
@@ -151,6 +157,17 @@ impl Once {
 
     /// Waits until it is done.
     ///
+    /// ```
+    /// use offspring::sync::Once;
+    ///
+    /// let once = Once::new()?;
+    /// let other = once.clone();
+    /// let thread = std::thread::spawn(move || other.call_once(|| ()).unwrap());
+    /// once.wait()?; // until somebody has done it
+    /// assert!(once.is_completed() && thread.join().unwrap());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// In a process made by the program's own `fork`.
     pub fn wait(&self) -> Result<()> {
@@ -158,6 +175,14 @@ impl Once {
     }
 
     /// Waits until it is done, but no longer than that; says whether it is.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let once = offspring::sync::Once::new()?;
+    /// assert!(!once.wait_timeout(Duration::from_millis(5))?);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// In a process made by the program's own `fork`.

@@ -85,6 +85,12 @@ message_by_handle!([] ReentrantMutex, handle, |handle| ReentrantMutex { handle }
 impl ReentrantMutex {
     /// A new lock.
     ///
+    /// ```
+    /// let lock = offspring::sync::ReentrantMutex::new()?;
+    /// assert!(!lock.is_locked());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`OutOfMemory`](crate::ErrorKind::OutOfMemory) when the family's shared memory is used up.
     pub fn new() -> Result<ReentrantMutex> {
@@ -120,6 +126,19 @@ impl ReentrantMutex {
 
     /// Locks if no other thread holds the lock.
     ///
+    /// ```
+    /// use offspring::{ErrorKind, sync::ReentrantMutex};
+    ///
+    /// let lock = ReentrantMutex::new()?;
+    /// let outer = lock.lock()?;
+    /// let inner = lock.try_lock()?; // this thread may
+    /// let other = lock.clone();
+    /// let answer = std::thread::spawn(move || other.try_lock().map(drop).unwrap_err().kind()).join().unwrap();
+    /// assert_eq!(answer, ErrorKind::InUse); // others may not
+    /// # drop((inner, outer));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`InUse`](crate::ErrorKind::InUse) when one does, otherwise as for [`lock`](ReentrantMutex::lock).
     pub fn try_lock(&self) -> Result<ReentrantMutexGuard<'_>> {
@@ -135,6 +154,22 @@ impl ReentrantMutex {
     }
 
     /// Locks, and heals the lock if it is poisoned: whoever recovers it has to make right what it guards.
+    ///
+    /// ```
+    /// use offspring::{ErrorKind, sync::ReentrantMutex};
+    ///
+    /// let lock = ReentrantMutex::new()?;
+    /// let other = lock.clone();
+    /// let thread = std::thread::spawn(move || {
+    ///     let _guard = other.lock().unwrap();
+    ///     panic!("half-way through");
+    /// });
+    /// assert!(thread.join().is_err());
+    /// assert_eq!(lock.lock().map(drop).unwrap_err().kind(), ErrorKind::Poisoned);
+    /// drop(lock.recover()?);
+    /// assert!(lock.lock().is_ok());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`lock`](ReentrantMutex::lock), but for the poison.

@@ -88,6 +88,12 @@ message_of_value!(RwLock);
 impl<T: Plain> RwLock<T> {
     /// A new lock around `value`.
     ///
+    /// ```
+    /// let rate = offspring::sync::RwLock::new(0.5)?;
+    /// assert_eq!(*rate.read()?, 0.5);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`OutOfMemory`](ErrorKind::OutOfMemory) when the family's shared memory is used up.
     pub fn new(value: T) -> Result<RwLock<T>> {
@@ -132,6 +138,18 @@ impl<T: Plain> RwLock<T> {
 
     /// Reads if nobody writes or waits to write.
     ///
+    /// ```
+    /// use offspring::{ErrorKind, sync::RwLock};
+    ///
+    /// let rate = RwLock::new(0.5)?;
+    /// let other = rate.clone();
+    /// let writing = rate.write()?;
+    /// let answer = std::thread::spawn(move || other.try_read().map(drop).unwrap_err().kind()).join().unwrap();
+    /// assert_eq!(answer, ErrorKind::InUse);
+    /// # drop(writing);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`InUse`](ErrorKind::InUse) when somebody does, otherwise as for [`read`](RwLock::read).
     pub fn try_read(&self) -> Result<RwLockReadGuard<'_, T>> {
@@ -152,6 +170,13 @@ impl<T: Plain> RwLock<T> {
     }
 
     /// Waits until nobody reads or writes, and keeps everybody out until the guard is dropped.
+    ///
+    /// ```
+    /// let rate = offspring::sync::RwLock::new(0.5)?;
+    /// *rate.write()? *= 2.0;
+    /// assert_eq!(*rate.read()?, 1.0);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Of kind [`Poisoned`](ErrorKind::Poisoned) when a writer died or panicked; of kind [`Deadlock`](ErrorKind::Deadlock) when
@@ -192,6 +217,25 @@ impl<T: Plain> RwLock<T> {
     }
 
     /// Writes, and heals the lock if it is poisoned: see [`Mutex::recover`](super::Mutex::recover).
+    ///
+    /// ```
+    /// use offspring::{ErrorKind, sync::RwLock};
+    ///
+    /// let pair = RwLock::new([1, 1])?;
+    /// let other = pair.clone();
+    /// let thread = std::thread::spawn(move || {
+    ///     let mut pair = other.write().unwrap();
+    ///     pair[0] = 2;
+    ///     panic!("half-way through");
+    /// });
+    /// assert!(thread.join().is_err());
+    /// assert_eq!(pair.read().map(drop).unwrap_err().kind(), ErrorKind::Poisoned);
+    /// let mut healed = pair.recover()?;
+    /// healed[1] = healed[0];
+    /// drop(healed);
+    /// assert_eq!(*pair.read()?, [2, 2]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`write`](RwLock::write), but for the poison.

@@ -99,6 +99,12 @@ message_by_handle!([] Semaphore, handle, |handle| Semaphore { handle });
 impl Semaphore {
     /// A new semaphore with so many permits, or none.
     ///
+    /// ```
+    /// let doors = offspring::sync::Semaphore::new(2)?;
+    /// assert_eq!(doors.available_permits(), 2);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`InvalidInput`](crate::ErrorKind::InvalidInput) for more than 2^30 - 1 permits; of kind
     /// [`OutOfMemory`](crate::ErrorKind::OutOfMemory) when the family's shared memory is used up.
@@ -162,6 +168,13 @@ impl Semaphore {
     }
 
     /// Waits for `permits` at once, and has them until they are dropped.
+    ///
+    /// ```
+    /// let memory = offspring::sync::Semaphore::new(8)?; // GiB, say
+    /// let mine = memory.acquire_many(3)?;
+    /// assert_eq!((mine.count(), memory.available_permits()), (3, 5));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Of kind [`InvalidInput`](crate::ErrorKind::InvalidInput) for 0, or for more than there can ever be.
@@ -294,6 +307,14 @@ message_by_handle!([] BoundedSemaphore, semaphore, |semaphore| BoundedSemaphore 
 
 impl BoundedSemaphore {
     /// A new semaphore that has at most so many permits.
+    ///
+    /// ```
+    /// use offspring::{ErrorKind, sync::BoundedSemaphore};
+    ///
+    /// let doors = BoundedSemaphore::new(2)?;
+    /// assert_eq!(doors.release(1).unwrap_err().kind(), ErrorKind::InvalidInput); // none is out
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Of kind [`InvalidInput`](crate::ErrorKind::InvalidInput) for 0, and otherwise as for [`Semaphore::new`].

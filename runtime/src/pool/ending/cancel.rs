@@ -115,6 +115,17 @@ impl Waitable for CancelToken {}
 impl CancelToken {
     /// A new token, not cancelled.
     ///
+    /// ```
+    /// use offspring::CancelToken;
+    ///
+    /// let token = CancelToken::new()?;
+    /// let copy = token.clone();
+    /// assert!(!token.is_cancelled());
+    /// copy.cancel();
+    /// assert!(token.is_cancelled()); // in every process that has it
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Of kind [`ErrorKind::OutOfMemory`] when the family's shared memory is used up.

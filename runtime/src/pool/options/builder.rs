@@ -175,6 +175,17 @@ impl PoolBuilder {
 
     /// Makes the pool. No worker starts before there is work for it.
     ///
+    /// ```
+    /// use offspring::{ErrorKind, Pool};
+    ///
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let error = Pool::builder().workers(1_000_000).build().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    /// assert!(error.to_string().starts_with("a pool of 1000000 workers cannot be"));
+    /// # drop(pool);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`PoolError::InvalidWorkers`] for zero workers or more than 1,023 (a family has 1,024 processes); [`PoolError::Tasks`] when two tasks of this program

@@ -122,6 +122,14 @@ impl RunningCommand {
     /// A command that fills a pipe which nobody reads does not end: read [`stdout`](RunningCommand::stdout) first, or use
     /// [`Command::output`].
     ///
+    /// ```
+    /// use offspring::process::Command;
+    ///
+    /// let mut command = Command::shell("exit 3").spawn()?;
+    /// assert_eq!(command.wait()?.code(), Some(3));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// This process is a fork of the one whose command it is.
     pub fn wait(&mut self) -> Result<ExitStatus, CommandError> {
@@ -130,6 +138,17 @@ impl RunningCommand {
     }
 
     /// Waits for its end, for this long at most. `false`: it still runs. Leaves [`stdin`](RunningCommand::stdin) open.
+    ///
+    /// ```
+    /// use offspring::process::Command;
+    /// use std::time::Duration;
+    ///
+    /// let mut command = Command::new("sleep").arg("600").spawn()?;
+    /// assert!(!command.wait_timeout(Duration::from_millis(5))?);
+    /// command.kill()?;
+    /// assert!(command.wait_timeout(Duration::from_secs(60))?);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`wait`](RunningCommand::wait).
@@ -169,6 +188,15 @@ impl RunningCommand {
     }
 
     /// Sends `SIGTERM` to the command.
+    ///
+    /// ```
+    /// use offspring::{Signal, process::Command};
+    ///
+    /// let mut command = Command::new("sleep").arg("600").spawn()?;
+    /// command.terminate()?;
+    /// assert_eq!(command.wait()?.signal(), Some(Signal::TERM));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`signal`](RunningCommand::signal).

@@ -332,6 +332,14 @@ impl<T: Plain> Array<T> {
     }
 
     /// Makes `item` the one at `index`.
+    ///
+    /// ```
+    /// let array = offspring::shared::Array::<u64>::zeroed(3)?;
+    /// array.set(2, &7)?;
+    /// assert_eq!(array.snapshot()?, [0, 0, 7]);
+    /// assert!(array.set(3, &7).is_err());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "__setitem__")]
     pub fn set(&self, index: usize, item: &T) -> Result<()> {
         self.check_index(index)?;
@@ -358,6 +366,14 @@ impl<T: Plain> Array<T> {
     }
 
     /// A copy of all items, as they are at one moment.
+    ///
+    /// ```
+    /// let array = offspring::shared::Array::from_slice(&[1.5, 2.5])?;
+    /// let copy: Vec<f64> = array.snapshot()?;
+    /// array.set(0, &0.0)?;
+    /// assert_eq!(copy, [1.5, 2.5]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "[:]")]
     pub fn snapshot(&self) -> Result<Vec<T>> {
         self.slice(..)
@@ -379,6 +395,13 @@ impl<T: Plain> Array<T> {
     }
 
     /// Makes all items `item`. As if written through [`Array::lock`]'s guard: a death in the middle poisons the array.
+    ///
+    /// ```
+    /// let array = offspring::shared::Array::<u8>::zeroed(3)?;
+    /// array.fill(7)?;
+    /// assert_eq!(array.snapshot()?, [7, 7, 7]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn fill(&self, item: T) -> Result<()> {
         self.lock()?.fill(item);
         Ok(())

@@ -124,6 +124,13 @@ impl<T: Plain> Array<T> {
 
     /// The part of the array with the items of `range`.
     ///
+    /// ```
+    /// let array = offspring::shared::Array::<u64>::zeroed(10)?;
+    /// let part = array.part(2..5)?;
+    /// assert_eq!((part.range(), part.len()), (2..5, 3));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`InvalidInput`](crate::ErrorKind::InvalidInput) for a range beyond the array; of kind
     /// [`OutOfMemory`](crate::ErrorKind::OutOfMemory) when there is no room to note who writes which part.

@@ -471,6 +471,14 @@ impl<K: Key, V: Message> Dict<K, V> {
     }
 
     /// Removes all keys, at one moment; what comes in meanwhile comes before or after. Memory is given back after that moment.
+    ///
+    /// ```
+    /// let dict: offspring::shared::Dict<u64, u64> = offspring::shared::Dict::new()?;
+    /// dict.set(&1, &1)?;
+    /// dict.clear()?;
+    /// assert!(dict.is_empty());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn clear(&self) -> Result<()> {
         self.table()?.clear()
     }

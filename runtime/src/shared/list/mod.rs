@@ -91,6 +91,12 @@ message_by_handle!([T: Message] List<T>, handle, List::of);
 
 impl<T: Message> List<T> {
     /// An empty list.
+    ///
+    /// ```
+    /// let list: offspring::shared::List<String> = offspring::shared::List::new()?;
+    /// assert!(list.is_empty());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn new() -> Result<Self> {
         List::in_arena(crate::arena::family()?)
     }
@@ -168,6 +174,14 @@ impl<T: Message> List<T> {
     }
 
     /// The first item, if there is one.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items([7, 8, 9])?;
+    /// assert_eq!((list.first()?, list.last()?), (Some(7), Some(9)));
+    /// list.clear()?;
+    /// assert_eq!(list.first()?, None);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn first(&self) -> Result<Option<T>> {
         match self.get(0) {
             Err(SharedError::OutOfRange { .. }) => Ok(None),
@@ -176,6 +190,12 @@ impl<T: Message> List<T> {
     }
 
     /// The last item, if there is one.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items([7, 8])?;
+    /// assert_eq!(list.last()?, Some(8));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn last(&self) -> Result<Option<T>> {
         loop {
             let Some(index) = self.len().checked_sub(1) else { return Ok(None) };
@@ -317,6 +337,13 @@ impl<T: Message> List<T> {
     }
 
     /// Removes the first item that is equal to `item`; says whether there was one.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items(["a".to_string(), "b".to_string()])?;
+    /// assert!(list.remove_item(&"a".to_string())?);
+    /// assert!(!list.remove_item(&"a".to_string())?);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "list.remove")]
     pub fn remove_item(&self, item: &T) -> Result<bool>
     where
@@ -344,6 +371,13 @@ impl<T: Message> List<T> {
     }
 
     /// Removes all items.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items(0..5u64)?;
+    /// list.clear()?;
+    /// assert!(list.is_empty());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn clear(&self) -> Result<()> {
         self.spine()?.lock()?.clear()
     }
@@ -396,11 +430,25 @@ impl<T: Message> List<T> {
     }
 
     /// Removes the items in `range`, and returns them.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items(0..5u64)?;
+    /// assert_eq!(list.drain(1..3)?, [1, 2]);
+    /// assert_eq!(list.to_vec()?, [0, 3, 4]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn drain(&self, range: impl RangeBounds<usize>) -> Result<Vec<T>> {
         self.splice_with(|len| bounds(&range, len), &[])
     }
 
     /// Removes all items from number `len` on.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items(0..5u64)?;
+    /// list.truncate(2)?;
+    /// assert_eq!(list.to_vec()?, [0, 1]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn truncate(&self, len: usize) -> Result<()> {
         self.splice_with(|now| Ok((len.min(now), now)), &[]).map(drop)
     }
@@ -417,6 +465,13 @@ impl<T: Message> List<T> {
     }
 
     /// Exchanges the items at two indices. Time in proportion to their distance.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items(0..3u64)?;
+    /// list.swap(0, 2)?;
+    /// assert_eq!(list.to_vec()?, [2, 1, 0]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn swap(&self, one: usize, two: usize) -> Result<()> {
         let mut locked = self.spine()?.lock()?;
         let (low, high, len) = (one.min(two), one.max(two), locked.len());
@@ -524,6 +579,13 @@ impl<T: Message> List<T> {
     }
 
     /// Sorts as `compare` says; see [`List::sort`].
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items([0.5f64, 2.5, 1.5])?;
+    /// list.sort_by(|a, b| b.total_cmp(a))?;
+    /// assert_eq!(list.to_vec()?, [2.5, 1.5, 0.5]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn sort_by(&self, mut compare: impl FnMut(&T, &T) -> Ordering) -> Result<()> {
         self.edit(|items| {
             items.sort_by(|(_, one), (_, two)| compare(one, two));
@@ -533,6 +595,13 @@ impl<T: Message> List<T> {
     }
 
     /// Turns the order round.
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items(0..3u64)?;
+    /// list.reverse()?;
+    /// assert_eq!(list.to_vec()?, [2, 1, 0]);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn reverse(&self) -> Result<()> {
         let mut locked = self.spine()?.lock()?;
         let len = locked.len();
@@ -575,6 +644,12 @@ impl<T: Message> List<T> {
     }
 
     /// Is there an item equal to `item`?
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items([7, 8])?;
+    /// assert!(list.contains(&7)? && !list.contains(&9)?);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     #[doc(alias = "__contains__")]
     pub fn contains(&self, item: &T) -> Result<bool>
     where
@@ -584,6 +659,12 @@ impl<T: Message> List<T> {
     }
 
     /// How many items are equal to `item`?
+    ///
+    /// ```
+    /// let list = offspring::shared::List::from_items([7, 8, 7])?;
+    /// assert_eq!(list.count(&7)?, 2);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     pub fn count(&self, item: &T) -> Result<usize>
     where
         T: PartialEq,
