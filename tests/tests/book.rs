@@ -293,11 +293,15 @@ fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// In its own documentation, or in that of its type for all calls.
+/// Calls that nobody makes by name: generated code does.
+const NOT_CALLED: &[&str] = &["task/program.rs: lookup", "task/state.rs: prepare"];
+
+/// How it fails stands in its own documentation, or in that of its type for all calls; some example of its file calls it, or it is
+/// told as a variant of another call.
 #[test]
-fn every_public_call_that_can_fail_says_how() {
+fn every_public_call_that_can_fail_says_how_and_is_in_an_example() {
     let root = repository().join("runtime/src");
-    let (mut files, mut missing, mut count) = (Vec::new(), Vec::new(), 0);
+    let (mut files, mut silent, mut unused, mut count) = (Vec::new(), Vec::new(), Vec::new(), 0);
     rust_files(&root, &mut files);
     for file in files {
         let path = file.strip_prefix(&root).unwrap().display().to_string();
@@ -305,7 +309,8 @@ fn every_public_call_that_can_fail_says_how() {
             continue;
         }
         let text = fs::read_to_string(&file).unwrap();
-        let (mut documentation, mut type_says, mut lines) = (String::new(), false, text.lines().peekable());
+        let examples = examples(&text);
+        let (mut documentation, mut type_says, mut lines) = (String::new(), false, text.lines());
         while let Some(line) = lines.next() {
             let line = line.trim_start();
             if line.starts_with("///") || line.starts_with("#[") {
@@ -324,17 +329,42 @@ fn every_public_call_that_can_fail_says_how() {
                     signature.push_str(more.trim());
                 }
                 let result = signature.split("-> ").last().unwrap_or_default();
-                if signature.contains("-> ") && (result.starts_with("Result<") || result.starts_with("crate::Result<"))
-                {
+                let can_fail = result.starts_with("Result<") || result.starts_with("crate::Result<");
+                if signature.contains("-> ") && can_fail {
                     count += 1;
+                    let name = line["pub fn ".len()..].split(['(', '<']).next().unwrap();
+                    let call = format!("{path}: {name}");
                     if !says && !type_says {
-                        missing.push(format!("{path}: {}", line.split('(').next().unwrap()));
+                        silent.push(call.clone());
+                    }
+                    let called = [".", "::"].iter().any(|before| {
+                        ["(", "::<"].iter().any(|after| examples.contains(&format!("{before}{name}{after}")))
+                    });
+                    let as_another = ["/// As ", "/// The same"].iter().any(|start| documentation.starts_with(start));
+                    let own = documentation.contains("/// ```");
+                    if !called && !as_another && !own && !NOT_CALLED.contains(&&*call) {
+                        unused.push(call);
                     }
                 }
             }
             documentation.clear();
         }
     }
-    assert!(missing.is_empty(), "without `# Errors`: {missing:#?}");
+    assert!(silent.is_empty(), "without `# Errors`: {silent:#?}");
+    assert!(unused.is_empty(), "in no example of their file: {unused:#?}");
     assert!(count > 250, "{count}: are all read?");
+}
+
+/// What stands in code blocks of documentation.
+fn examples(text: &str) -> String {
+    let (mut found, mut inside) = (String::new(), false);
+    for line in text.lines().filter_map(|line| line.trim_start().strip_prefix("///").or(line.strip_prefix("//!"))) {
+        if line.trim_start().starts_with("```") {
+            inside = !inside;
+        } else if inside {
+            found.push_str(line);
+            found.push('\n');
+        }
+    }
+    found
 }

@@ -93,9 +93,20 @@ pub struct JournalRun {
 }
 
 impl JournalReader {
-    /// Opens a journal to look at it.
+    /// Opens a journal to look at it: [`Journal::read`](crate::Journal::read).
     ///
     /// Reads all of it and checks its checksums. Of what a killed program left half-written nothing shows, and nothing of it is touched.
+    ///
+    /// ```
+    /// # use offspring::{JournalReader, Pool, task};
+    /// # #[task]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("run.db");
+    /// Pool::new()?.batch().journal(&file).map(square, 0..10)?;
+    /// assert_eq!(JournalReader::open(&file)?.len(), 10);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

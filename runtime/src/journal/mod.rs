@@ -116,6 +116,18 @@ impl Journal {
 
     /// Looks at a journal from outside, without changing it. As [`JournalReader::open`].
     ///
+    /// ```
+    /// # use offspring::{Pool, task};
+    /// # #[task]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("run.db");
+    /// Pool::new()?.batch().journal(&file).map(square, 0..10)?;
+    /// let runs = offspring::Journal::read(&file)?.runs();
+    /// assert_eq!((runs.len(), runs[0].ran, runs[0].reused), (1, 10, 0));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As there.

@@ -197,6 +197,21 @@ impl<R> Child<R> {
 
     /// Sends `SIGINT`, as Ctrl-C does.
     ///
+    /// ```
+    /// use offspring::{Signal, task};
+    ///
+    /// #[task]
+    /// fn sleep() {
+    ///     std::thread::sleep(std::time::Duration::from_secs(600));
+    /// }
+    ///
+    /// let mut child = offspring::spawn(sleep, ())?;
+    /// child.interrupt()?;
+    /// # child.kill()?; // where interrupts are ignored, as in the background of a shell
+    /// assert!(child.wait()?.signal().is_some());
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As for [`signal`](Child::signal).
     pub fn interrupt(&self) -> Result<()> {
@@ -476,6 +491,22 @@ impl ActiveChild {
     }
 
     /// Sends it a signal, as [`Child::signal`](crate::Child::signal) does.
+    ///
+    /// ```
+    /// use offspring::{Signal, process, task};
+    ///
+    /// #[task]
+    /// fn sleep() {
+    ///     std::thread::sleep(std::time::Duration::from_secs(600));
+    /// }
+    ///
+    /// offspring::spawn(sleep, ())?; // its handle is gone, it is not
+    /// for child in process::active_children() {
+    ///     child.signal(Signal::TERM)?;
+    ///     assert_eq!(child.wait().signal(), Some(Signal::TERM));
+    /// }
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// The caller may not signal it.

@@ -70,6 +70,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Signals {
     /// Waits for these from now on.
     ///
+    /// ```
+    /// use offspring::{Disposition, Signal, Signals};
+    ///
+    /// assert_eq!(Signal::USR1.disposition(), Disposition::Default);
+    /// let signals = Signals::new([Signal::USR1])?;
+    /// assert_eq!(Signal::USR1.disposition(), Disposition::Handled);
+    /// # drop(signals);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// A signal that cannot be handled (`SIGKILL`, `SIGSTOP`) or must not be (`SIGSEGV`, `SIGILL`, `SIGFPE`); a limit of the system.
     pub fn new(signals: impl IntoIterator<Item = Signal>) -> Result<Signals> {

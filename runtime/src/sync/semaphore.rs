@@ -184,6 +184,17 @@ impl Semaphore {
 
     /// Takes `permits` if there are as many.
     ///
+    /// ```
+    /// use offspring::{ErrorKind, sync::Semaphore};
+    ///
+    /// let memory = Semaphore::new(8)?;
+    /// assert_eq!(memory.try_acquire_many(8)?.count(), 8); // given back at once
+    /// let mine = memory.acquire()?;
+    /// assert_eq!(memory.try_acquire_many(8).map(drop).unwrap_err().kind(), ErrorKind::Empty);
+    /// # drop(mine);
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// Of kind [`Empty`](crate::ErrorKind::Empty) when there are fewer, or somebody waits for them already, otherwise as for
     /// [`acquire_many`](Semaphore::acquire_many).

@@ -480,7 +480,8 @@ mod tests {
 
     #[test]
     fn a_fatal_signal_is_named_once() {
-        let said = |note| because(ExitStatus::Signaled(crate::Signal::SEGV), None, Some(note));
+        let segfault = ExitStatus::Signaled { signal: crate::Signal::SEGV, core_dumped: false };
+        let said = |note| because(segfault, None, Some(note));
         assert_eq!(said("SIGSEGV at address 0x10"), " at address 0x10");
         assert_eq!(said("SIGSEGV"), "");
         assert_eq!(said("SIGABRT"), ": SIGABRT");

@@ -176,6 +176,15 @@ impl RunningCommand {
 
     /// Sends a signal to the command, to it and no other. After its end this does nothing.
     ///
+    /// ```
+    /// use offspring::{Signal, process::Command};
+    ///
+    /// let mut command = Command::new("sleep").arg("600").spawn()?;
+    /// command.signal(Signal::USR1)?;
+    /// assert_eq!(command.wait()?.signal(), Some(Signal::USR1));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// This process may not signal it (a command that runs as another user).
     #[doc(alias = "send_signal")]
@@ -205,6 +214,15 @@ impl RunningCommand {
     }
 
     /// Kills the command and all of its process group, what it left running after its end included.
+    ///
+    /// ```
+    /// use offspring::{Signal, process::Command};
+    ///
+    /// let mut command = Command::new("sleep").arg("600").spawn()?;
+    /// command.kill()?;
+    /// assert_eq!(command.wait()?.signal(), Some(Signal::KILL));
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`signal`](RunningCommand::signal).
