@@ -1,7 +1,11 @@
 //! Progress drawn on a terminal, by `indicatif`.
+//!
+//! All bars of a process are lines of one [`Screen`], which is there as long as one of them goes on: bars of batches that run at the same
+//! time stand below each other, and what is written to the terminal meanwhile is written above them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use indicatif::{HumanDuration, MultiProgress, ProgressDrawTarget, ProgressStyle};
@@ -54,12 +58,79 @@ impl ProgressBar {
         self
     }
 
+    /// Runs `write` while the bars of this process are off the screen, so that what it writes to the terminal and they do not get into
+    /// each other's lines. Where there is no bar it is just called.
+    ///
+    /// What tasks write needs none of this where the pool [passes it on](crate::OutputMode). No batch with a bar may begin or end
+    /// in `write`: it waits for the screen, for ever.
+    ///
+    /// ```
+    /// use offspring::{Pool, ProgressBar, task};
+    ///
+    /// #[task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// for result in pool.batch().progress("squaring").imap(square, 0..100) {
+    ///     let square = result?;
+    ///     if square % 1000 == 1 {
+    ///         ProgressBar::suspend(|| println!("look at this: {square}"));
+    ///     }
+    /// }
+    /// # Ok::<(), offspring::Error>(())
+    /// ```
+    pub fn suspend<R>(write: impl FnOnce() -> R) -> R {
+        let screen = screen().upgrade();
+        match screen {
+            Some(screen) => screen.lines.suspend(write),
+            None => write(),
+        }
+    }
+
     /// Begins to draw.
     pub(super) fn draw(&self) -> Drawn {
-        let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let main = lines.add(indicatif::ProgressBar::no_length());
+        let screen = Screen::get();
+        let main = screen.lines.add(indicatif::ProgressBar::no_length());
         main.set_prefix(self.label.to_string());
-        Drawn { options: self.clone(), lines, main, has_length: None, workers: BTreeMap::new() }
+        Drawn { options: self.clone(), screen, main, has_length: None, workers: BTreeMap::new() }
+    }
+}
+
+/// Runs `write`, which writes to the standard stream of this number, out of the way of bars.
+pub(super) fn aside(stream: i32, write: impl FnOnce()) {
+    // A stream that goes elsewhere may be waited for, and bars are not to wait with it.
+    let is_terminal = || if stream == 1 { std::io::stdout().is_terminal() } else { std::io::stderr().is_terminal() };
+    if screen().strong_count() > 0 && is_terminal() { ProgressBar::suspend(write) } else { write() }
+}
+
+/// What all bars of this process are drawn on.
+struct Screen {
+    lines: MultiProgress,
+    /// Bars whose batches are over, and that are to stay: they can be drawn again as long as they are held.
+    over: Mutex<Vec<indicatif::ProgressBar>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn screen() -> MutexGuard<'static, Weak<Screen>> {
+    static SCREEN: Mutex<Weak<Screen>> = Mutex::new(Weak::new());
+    lock(&SCREEN)
+}
+
+impl Screen {
+    /// The one that is there, or a new one.
+    fn get() -> Arc<Screen> {
+        let mut screen = screen();
+        screen.upgrade().unwrap_or_else(|| {
+            let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+            let new = Arc::new(Screen { lines, over: Mutex::default() });
+            *screen = Arc::downgrade(&new);
+            new
+        })
     }
 }
 
@@ -78,7 +149,7 @@ impl From<String> for ProgressBar {
 /// A bar that is on the screen.
 pub(super) struct Drawn {
     options: ProgressBar,
-    lines: MultiProgress,
+    screen: Arc<Screen>,
     main: indicatif::ProgressBar,
     /// Which of the two styles it has.
     has_length: Option<bool>,
@@ -114,7 +185,7 @@ impl Drawn {
     }
 
     fn update_workers(&mut self, workers: &[WorkerProgress]) {
-        let lines = &self.lines;
+        let lines = &self.screen.lines;
         self.workers.retain(|id, line| {
             let stays = workers.iter().any(|worker| worker.id == *id);
             if !stays {
@@ -123,14 +194,17 @@ impl Drawn {
             }
             stays
         });
+        // Below their batch's bar, in order, whatever other bars there are.
+        let mut above = self.main.clone();
         for worker in workers {
             let line = self.workers.entry(worker.id).or_insert_with(|| {
-                let line = lines.add(indicatif::ProgressBar::new_spinner());
+                let line = lines.insert_after(&above, indicatif::ProgressBar::new_spinner());
                 line.set_style(style("  {msg}"));
                 line
             });
             line.set_message(worker_line(worker));
             line.tick();
+            above = line.clone();
         }
     }
 
@@ -138,9 +212,11 @@ impl Drawn {
         for line in std::mem::take(&mut self.workers).into_values() {
             line.finish_and_clear();
         }
-        match self.options.clear {
-            true => self.main.finish_and_clear(),
-            false => self.main.abandon(),
+        if self.options.clear {
+            self.main.finish_and_clear();
+        } else {
+            self.main.abandon();
+            lock(&self.screen.over).push(self.main.clone());
         }
     }
 }

@@ -512,7 +512,9 @@ impl fmt::Display for Report {
         writeln!(f, "pool {} in process {}, {}", self.name, self.pid, long(self.elapsed))?;
         for task in &self.tasks {
             writeln!(f, "\n{}: {}", task.name, task.counts())?;
-            writeln!(f, "  {:<10}{:>10}{:>10}{:>10}{:>10}{:>10}", "", "median", "90 %", "99 %", "most", "in all")?;
+            if task.wall.count() > 0 {
+                writeln!(f, "  {:<10}{:>10}{:>10}{:>10}{:>10}{:>10}", "", "median", "90 %", "99 %", "most", "in all")?;
+            }
             let row = |f: &mut fmt::Formatter<'_>, name: &str, spread: &Spread, show: fn(u64) -> String, sums: bool| {
                 if spread.count() == 0 {
                     return Ok(());

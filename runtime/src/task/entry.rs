@@ -38,7 +38,6 @@ pub struct TaskCall {
     pub(super) role: Role,
     pub(super) grain: Grain,
     pub(super) failure: Option<unsafe fn(*const u8) -> Option<String>>,
-    #[cfg_attr(not(feature = "engine"), expect(dead_code, reason = "only engines look at it"))]
     pub(super) wire: Wire,
     pub(super) show: Option<unsafe fn(*const u8) -> Option<String>>,
 }
@@ -150,8 +149,7 @@ impl TaskEntry {
         self.call.failure.and_then(|failure| unsafe { failure(output) })
     }
 
-    /// What is needed of its types where bytes come from a network.
-    #[cfg(feature = "engine")]
+    /// What is needed of its types where slots may hold anything.
     pub(crate) fn wire(&self) -> Wire {
         self.call.wire
     }

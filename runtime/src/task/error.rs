@@ -421,12 +421,14 @@ impl TaskError {
         }
     }
 
-    /// What the task noted before it failed, with [`task::note`](crate::task::note); oldest first.
+    /// What the task noted before it failed, with [`task::note`](crate::task::note); oldest first. Of one that was tried several times, the
+    /// notes of all tries.
     pub fn notes(&self) -> &[String] {
         self.context().seen.as_ref().map_or(&[], |seen| &seen.notes)
     }
 
-    /// What the task wrote before it failed, where that was captured; see [`OutputMode::Capture`](crate::OutputMode::Capture).
+    /// What the task wrote before it failed, where that was captured; see [`OutputMode::Capture`](crate::OutputMode::Capture). Of one that was
+    /// tried several times, the output of all tries.
     pub fn output(&self) -> Option<&TaskOutput> {
         self.context().seen.as_ref()?.output.as_deref()
     }

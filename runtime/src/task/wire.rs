@@ -1,19 +1,18 @@
-//! What is needed of a task's types where its slots come from a network: to find them valid, and to write results anew.
+//! What is needed of a task's types where its slots may hold anything: to find them valid, and, where they come from a network, to write
+//! results anew.
 #![allow(unsafe_code)]
 
+use crate::message::{self, Checker, DecodeError, Message, Range};
 #[cfg(feature = "engine")]
-use crate::message::{self, DecodeError, EncodeError, Encoder, Range};
-use crate::message::{Checker, Message};
+use crate::message::{EncodeError, Encoder};
 
 /// Finds the slot at the address valid, with all its data within the ranges.
-#[cfg(feature = "engine")]
 type Check = unsafe fn(*const u8, &[Range]) -> Result<(), DecodeError>;
 
-/// What is needed of a task's types where its slots come from a network. Nothing in builds without engines.
+/// What is needed of a task's types where its slots may hold anything.
 // Not public API. Used by generated code.
 #[derive(Debug, Clone, Copy)]
 pub struct Wire {
-    #[cfg(feature = "engine")]
     check_input: Check,
     #[cfg(feature = "engine")]
     check_output: Check,
@@ -21,20 +20,20 @@ pub struct Wire {
     recode: unsafe fn(*const u8, &mut Encoder, *mut u8) -> Result<(), EncodeError>,
 }
 
-#[cfg(not(feature = "engine"))]
 impl Wire {
     /// Of a task with such input slots and such results.
-    #[expect(clippy::extra_unused_type_parameters, reason = "they are used where there are engines")]
+    #[cfg_attr(
+        not(feature = "engine"),
+        expect(clippy::extra_unused_type_parameters, reason = "results are used where there are engines")
+    )]
     pub(crate) const fn of<A: rkyv::bytecheck::CheckBytes<Checker>, R: Message>() -> Wire {
-        Wire {}
-    }
-}
-
-#[cfg(feature = "engine")]
-impl Wire {
-    /// Of a task with such input slots and such results.
-    pub(crate) const fn of<A: rkyv::bytecheck::CheckBytes<Checker>, R: Message>() -> Wire {
-        Wire { check_input: message::validate_archived::<A>, check_output: message::validate::<R>, recode: recode::<R> }
+        Wire {
+            check_input: message::validate_archived::<A>,
+            #[cfg(feature = "engine")]
+            check_output: message::validate::<R>,
+            #[cfg(feature = "engine")]
+            recode: recode::<R>,
+        }
     }
 
     /// Is there a valid input slot?
@@ -45,7 +44,10 @@ impl Wire {
         // SAFETY: passed on to the caller.
         unsafe { (self.check_input)(slot, ranges) }
     }
+}
 
+#[cfg(feature = "engine")]
+impl Wire {
     /// Is there a valid output slot?
     ///
     /// # Safety

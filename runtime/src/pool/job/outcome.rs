@@ -25,9 +25,9 @@ impl Job {
 
     /// The input of an item in short.
     pub(in crate::pool) fn show_input(&self, item: usize) -> Option<String> {
-        // A worker that died may have written anywhere; and objects that an input refers to may be gone.
-        let is_sound = !self.is_suspect() && self.view().header.lent.load(Relaxed) == 0;
-        is_sound.then(|| window::show_input(self.errand.entry, &self.view(), item)).flatten()
+        // Objects that an input refers to may be gone; and a worker that died may have written anywhere.
+        let is_there = self.view().header.lent.load(Relaxed) == 0;
+        is_there.then(|| window::show_input(self.errand.entry, self, item, self.is_suspect())).flatten()
     }
 
     /// The items that have no value, with the reasons and with what is known of them beside. Complete for chunks that are done.

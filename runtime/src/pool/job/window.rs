@@ -148,11 +148,17 @@ where
     Ok(Built { window: Some(Window { job, output: PhantomData }), items: encoded, failed, ended, panic })
 }
 
-/// The input of an item in short, where its task can show it. The job is over, and its inputs are as they were written.
-pub(in crate::pool) fn show_input(entry: &TaskEntry, view: &JobView<'_>, item: usize) -> Option<String> {
+/// The input of an item in short, where its task can show it. The job is over, and its inputs are as they were written; with `check`, that is
+/// looked at first.
+pub(in crate::pool) fn show_input(entry: &TaskEntry, job: &Job, item: usize, check: bool) -> Option<String> {
+    let view = job.view();
+    if check {
+        // SAFETY: the whole arena is readable; the worker that may have spoiled it is dead.
+        unsafe { entry.wire().check_input(view.input(item), &[job.arena().readable()]) }.ok()?;
+    }
     // Unwind safety: it reads, and what it makes is thrown away.
     // SAFETY: the slot was filled by this task's own type (see `build`), what it refers to lies in children of the job, and nobody writes to
-    // either any more.
+    // either any more; or that was just found valid.
     let shown = catch_unwind(AssertUnwindSafe(|| unsafe { entry.show_input(view.input(item)) }));
     shown.ok().flatten()
 }

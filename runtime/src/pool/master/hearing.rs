@@ -30,8 +30,9 @@ impl Core {
         Ok(())
     }
 
-    /// Waits until what tasks have logged so far was handed on.
+    /// Waits until what tasks have written and logged so far was handed on, as far as it is to be at once.
     pub(in crate::pool) fn hand_on_records(&self) {
+        self.outputs.iter().for_each(|(_, sources)| sources.pass_on());
         self.estate.records.iter().for_each(|records| records.sync());
     }
 }

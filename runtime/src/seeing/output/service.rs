@@ -1,6 +1,7 @@
 //! The thread that reads the pipes of all workers of this process, and passes on what is to be passed on at once.
 //!
-//! It alone writes: whoever reads the terminal slowly holds up those who write to it, and nobody else.
+//! It writes, and whoever ends a batch waits until it has: whoever reads the terminal slowly holds up those who write to it, and no task
+//! that keeps silent.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,9 +22,13 @@ pub(super) struct Service {
     wake: OwnedFd,
     /// A stream of a worker by its token.
     streams: Mutex<HashMap<u64, (Arc<Source>, usize)>>,
-    /// Held while something is written, so that parts keep their order.
-    writing: Mutex<()>,
 }
+
+/// Held while something is written, so that parts keep their order, and nobody writes into a line of somebody else's.
+static WRITING: Mutex<()> = Mutex::new(());
+
+/// Streams of workers that have ended, with something that is still to be passed on.
+static LEFT: Mutex<Vec<(Arc<Source>, usize)>> = Mutex::new(Vec::new());
 
 static SERVICE: Mutex<Option<(u32, Arc<Service>)>> = Mutex::new(None);
 
@@ -39,8 +44,41 @@ pub(crate) fn flush() {
         for (source, stream) in &streams {
             while let Pumped::Some(_) = source.read(*stream) {}
         }
-        service.write_all(&streams);
+        write_all(&streams);
     }
+}
+
+/// These are the last words of a worker.
+pub(super) fn leave(streams: impl IntoIterator<Item = (Arc<Source>, usize)>) {
+    lock(&LEFT).extend(streams);
+}
+
+/// Passes on what was read of these streams, and what workers that have ended have left.
+pub(super) fn write_all(streams: &[(Arc<Source>, usize)]) {
+    let _writing = lock(&WRITING);
+    let left = std::mem::take(&mut *lock(&LEFT));
+    for (source, stream) in left.iter().chain(streams) {
+        let bytes = source.flow(*stream).take_unwritten();
+        write(*stream as i32 + 1, &bytes);
+    }
+}
+
+/// Writes all of this to the standard stream of this number, with nothing of others in between.
+pub(super) fn write_whole(parts: &[(i32, &[u8])]) {
+    let _writing = lock(&WRITING);
+    parts.iter().for_each(|(stream, bytes)| write(*stream, bytes));
+}
+
+/// Nobody is left to hear of an error here; the worker goes on as if its words were read.
+fn write(stream: i32, bytes: &[u8]) {
+    if bytes.is_empty() {
+        return;
+    }
+    let write = || _ = sys::fd::write_stream(stream, bytes);
+    #[cfg(feature = "progress")]
+    crate::seeing::bar::aside(stream, write);
+    #[cfg(not(feature = "progress"))]
+    write();
 }
 
 impl Service {
@@ -55,7 +93,7 @@ impl Service {
         let wake = sys::fd::above_streams(sys::fd::event()?)?;
         let poller = Poller::new()?;
         poller.add(wake.as_fd(), WAKE)?;
-        let new = Arc::new(Service { poller, wake, streams: Mutex::default(), writing: Mutex::new(()) });
+        let new = Arc::new(Service { poller, wake, streams: Mutex::default() });
         let on_thread = new.clone();
         std::thread::Builder::new().name("offspring-output".into()).spawn(move || on_thread.run())?;
         *service = Some((std::process::id(), new.clone()));
@@ -82,15 +120,6 @@ impl Service {
         sys::fd::event_set(self.wake.as_fd());
     }
 
-    fn write_all(&self, streams: &[(Arc<Source>, usize)]) {
-        let _writing = lock(&self.writing);
-        for (source, stream) in streams {
-            let bytes = source.flow(*stream).take_unwritten();
-            // Nobody is left to hear of an error here; the worker goes on as if its words were read.
-            _ = sys::fd::write_stream(*stream as i32 + 1, &bytes);
-        }
-    }
-
     fn run(&self) {
         std::mem::forget(sys::signal::block_all());
         let mut tokens = Vec::new();
@@ -99,7 +128,7 @@ impl Service {
                 if token == WAKE {
                     sys::fd::event_clear(self.wake.as_fd());
                     let streams: Vec<_> = lock(&self.streams).values().cloned().collect();
-                    self.write_all(&streams);
+                    write_all(&streams);
                     continue;
                 }
                 let Some(entry) = lock(&self.streams).get(&token).cloned() else { continue };
@@ -109,7 +138,7 @@ impl Service {
                     lock(&self.streams).remove(&token);
                     source.end(*stream);
                 }
-                self.write_all(std::slice::from_ref(&entry));
+                write_all(std::slice::from_ref(&entry));
             }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::OutputMode;
 use super::mark::Nonce;
 use super::parse::{Parser, Piece};
-use super::service::Service;
+use super::service::{self, Service};
 use super::store::{Key, Store};
 use crate::sys;
 
@@ -84,6 +84,13 @@ impl Sources {
         sources.iter().for_each(|source| source.read_all());
     }
 
+    /// Reads all that has been written so far, and passes on what is to be passed on at once. Waits for whoever reads that.
+    pub(crate) fn pass_on(&self) {
+        let sources = lock(&self.0).clone();
+        sources.iter().for_each(|source| source.read_all());
+        service::write_all(&sources.iter().flat_map(streams_of).collect::<Vec<_>>());
+    }
+
     /// A worker has ended: reads what it left.
     pub(crate) fn close(&self, source: &Arc<Source>) {
         source.read_all();
@@ -91,9 +98,16 @@ impl Sources {
             source.end(stream);
             source.flow(stream).now = None;
         }
+        // Before it is taken from the list: whoever passes on finds it here or there.
+        let unwritten = |(source, stream): &(Arc<Source>, usize)| !source.flow(*stream).unwritten.is_empty();
+        service::leave(streams_of(source).into_iter().filter(unwritten));
         lock(&self.0).retain(|other| !Arc::ptr_eq(other, source));
         source.have_written();
     }
+}
+
+fn streams_of(source: &Arc<Source>) -> [(Arc<Source>, usize); 2] {
+    [0, 1].map(|stream| (source.clone(), stream))
 }
 
 impl Source {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::OutputMode;
+use super::service;
 use super::source::Sources;
-use crate::sys;
 use crate::task::{KeptOutput, TaskOutput};
 
 /// An item's index in its batch, or [`u64::MAX`] for a single call.
@@ -35,6 +35,8 @@ pub(crate) struct Store {
     limit: usize,
     hear: Option<Hear>,
     sources: Weak<Sources>,
+    /// Where it was made: a `fork` that the program makes itself has a copy, which is to pass on nothing.
+    process: u32,
     tasks: Mutex<BTreeMap<Key, Task>>,
 }
 
@@ -98,9 +100,8 @@ impl Store {
     ) -> Arc<Store> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Relaxed);
-        let store =
-            Store { number, mode, task, limit, hear, sources: Arc::downgrade(sources), tasks: Mutex::default() };
-        let store = Arc::new(store);
+        let (sources, process, tasks) = (Arc::downgrade(sources), std::process::id(), Mutex::default());
+        let store = Arc::new(Store { number, mode, task, limit, hear, sources, process, tasks });
         lock(&STORES).get_or_insert_default().insert(number, Arc::downgrade(&store));
         store
     }
@@ -162,16 +163,21 @@ impl Store {
 
 /// Writes what a task wrote to where it would have gone.
 fn pass_on(output: &TaskOutput) {
-    for (stream, text) in [(1, output.stdout_text()), (2, output.stderr_text())] {
-        let bytes = if output.cut() > 0 { text.as_bytes() } else { [output.stdout(), output.stderr()][stream - 1] };
-        // Where nobody reads it, nobody misses it.
-        _ = sys::fd::write_stream(stream as i32, bytes);
-    }
+    let texts = [output.stdout_text(), output.stderr_text()];
+    let whole = if output.cut() > 0 {
+        texts.each_ref().map(|text| text.as_bytes())
+    } else {
+        [output.stdout(), output.stderr()]
+    };
+    service::write_whole(&[(1, whole[0]), (2, whole[1])]);
 }
 
 impl Drop for Store {
     /// What was not handed out goes on all the same, where it is to be passed on.
     fn drop(&mut self) {
+        if self.process != std::process::id() {
+            return;
+        }
         if let Some(stores) = &mut *lock(&STORES) {
             stores.remove(&self.number);
         }

@@ -61,7 +61,8 @@ impl Forward {
     }
 }
 
-fn innermost() -> u64 {
+/// The span that this thread is in, or 0.
+pub(super) fn innermost() -> u64 {
     INSIDE.try_with(|inside| inside.borrow().last().copied()).ok().flatten().unwrap_or(0)
 }
 

@@ -36,6 +36,8 @@ impl Log for Forward {
             return;
         }
         send(Kind::Log, |out| {
+            #[cfg(feature = "tracing")]
+            out.u64(super::emit::innermost());
             out.u8(record.level() as u8);
             out.text(record.target());
             out.option(record.module_path());

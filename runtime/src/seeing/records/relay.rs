@@ -180,13 +180,31 @@ impl Target {
         }
         #[cfg(feature = "log")]
         if head.kind == Kind::Log {
-            super::logger::hand_on(&head, &mut input);
+            self.hand_on_log(&head, &mut input);
         }
         if head.kind == Kind::Sync
             && let (Some(relay), Some(token)) = (relay, input.u64())
         {
             relay.meet(token);
         }
+    }
+}
+
+#[cfg(feature = "log")]
+impl Target {
+    /// A logger may itself be one that makes `tracing` events of records: those are to lie in the task's spans.
+    #[cfg(feature = "tracing")]
+    fn hand_on_log(&mut self, head: &Head, input: &mut Reader<'_>) {
+        let Some(within) = input.u64() else { return };
+        match &mut self.replay {
+            Some(replay) => replay.within(head, within, || super::logger::hand_on(head, input)),
+            None => super::logger::hand_on(head, input),
+        }
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    fn hand_on_log(&mut self, head: &Head, input: &mut Reader<'_>) {
+        super::logger::hand_on(head, input);
     }
 }
 

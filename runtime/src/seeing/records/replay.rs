@@ -160,6 +160,28 @@ impl Replay {
         });
     }
 
+    /// Calls `hand_on` in the worker's span `number`, or in that of its task: for records of `log`.
+    #[cfg(feature = "log")]
+    pub(super) fn within(&mut self, head: &Head, number: u64, hand_on: impl FnOnce()) {
+        /// Out of the span again, also when the logger panics.
+        struct Inside<'a>(&'a Dispatch, Id);
+        impl Drop for Inside<'_> {
+            fn drop(&mut self) {
+                self.0.exit(&self.1);
+            }
+        }
+        let target = self.target.clone();
+        dispatcher::with_default(&target, || {
+            // Records of `log` have their own targets, and filters for those do not know of this one.
+            let inside = self.parent(head, number, "offspring").map(|id| {
+                target.enter(&id);
+                Inside(&target, id)
+            });
+            hand_on();
+            drop(inside);
+        });
+    }
+
     fn make(&mut self, head: &Head, input: &mut Reader<'_>) -> Option<()> {
         match head.kind {
             Kind::Event => {
