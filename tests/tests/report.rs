@@ -287,6 +287,17 @@ fn the_slowest_are_named_with_their_inputs_where_those_can_be_shown() {
 }
 
 #[test]
+fn inputs_are_shown_although_workers_have_died() {
+    let _watch = watch();
+    let pool = pool();
+    pool.batch().chunk_size(4).retries(1).map(second_time, 0..50).unwrap();
+    let report = pool.report();
+    let slowest = &task(&report, "second_time").slowest;
+    assert_eq!(slowest.len(), 20);
+    assert!(slowest.iter().all(|slow| slow.input == slow.item.map(|item| item.to_string())), "{slowest:?}");
+}
+
+#[test]
 fn every_way_to_run_items_is_measured() {
     let _watch = watch();
     let pool = pool();

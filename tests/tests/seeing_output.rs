@@ -3,8 +3,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is what is tested")]
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::process::{Command, Output};
+use std::io::{Read, Write};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -282,6 +282,108 @@ fn tagged_lines_are_whole_and_say_whose_they_are() {
     assert_eq!((next.len(), next.values().all(|lines| *lines == 20)), (30, true));
     let errors = text(&output.stderr);
     assert_eq!(errors.lines().filter(|line| line.ends_with("says error") && line.starts_with("[w-")).count(), 30);
+}
+
+#[test]
+fn what_a_batch_has_written_is_out_when_it_returns() {
+    let _watchdog = watchdog(LIMIT);
+    for mode in ["tagged", "ordered"] {
+        let output = root(mode, "rounds");
+        let lines: Vec<&str> = text(&output.stdout).lines().collect();
+        let rounds: Vec<&[&str]> = lines.split_inclusive(|line| line.ends_with(" is over")).collect();
+        assert_eq!(rounds.len(), 5, "{lines:#?}");
+        for (number, round) in rounds.iter().enumerate() {
+            let all = round.concat();
+            assert!(all.ends_with(&format!("round {number} is over")), "{mode}: {round:#?}");
+            assert_eq!(all.matches(" line ").count(), 120, "{mode}: {round:#?}");
+            assert_eq!((all.matches("whole ").count(), all.matches("half ").count()), (3, 3), "{mode}: {round:#?}");
+        }
+    }
+}
+
+/// What stays on a terminal that is wide and high enough for all: no more of it is understood than bars use.
+fn screen(written: &[u8]) -> Vec<String> {
+    let (mut lines, mut row, mut column) = (vec![Vec::new()], 0usize, 0usize);
+    let mut chars = String::from_utf8_lossy(written).into_owned().chars().collect::<Vec<_>>().into_iter().peekable();
+    while let Some(char) = chars.next() {
+        match char {
+            '\n' => row += 1,
+            '\r' => column = 0,
+            '\x1b' => {
+                assert_eq!(chars.next(), Some('['));
+                let mut number = String::new();
+                let command = loop {
+                    match chars.next() {
+                        Some(digit) if digit.is_ascii_digit() || digit == ';' || digit == '?' => number.push(digit),
+                        other => break other,
+                    }
+                };
+                let count = number.parse().unwrap_or(1);
+                match command {
+                    Some('A') => row = row.saturating_sub(count),
+                    Some('B') => row += count,
+                    Some('K') if number == "2" => lines[row].clear(),
+                    Some('K') => lines[row].truncate(column),
+                    Some('J') => {
+                        lines[row].truncate(column);
+                        lines.truncate(row + 1);
+                    }
+                    // Colours, and whether the cursor is shown.
+                    Some('m' | 'h' | 'l') => {}
+                    other => panic!("what is {number}{other:?}?"),
+                }
+            }
+            char => {
+                // The terminal's width: what is written beyond is on the next line.
+                if column == 200 {
+                    (row, column) = (row + 1, 0);
+                }
+                lines.resize(lines.len().max(row + 1), Vec::new());
+                let line = &mut lines[row];
+                line.resize(line.len().max(column + 1), ' ');
+                line[column] = char;
+                column += 1;
+            }
+        }
+        lines.resize(lines.len().max(row + 1), Vec::new());
+    }
+    lines.into_iter().map(|line| line.into_iter().collect::<String>().trim_end().to_owned()).collect()
+}
+
+#[test]
+fn lines_of_tasks_stand_above_bars_and_never_in_them() {
+    let _watchdog = watchdog(LIMIT);
+    let size = nix::pty::Winsize { ws_row: 400, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = nix::pty::openpty(&size, None).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_seeing_root"))
+        .args(["tagged", "bar"])
+        .env("TERM", "xterm")
+        .stdout(Stdio::from(pty.slave.try_clone().unwrap()))
+        .stderr(Stdio::from(pty.slave))
+        .spawn()
+        .unwrap();
+    let mut written = Vec::new();
+    // Ends with an error when the last that has the other side is gone.
+    let _ = std::fs::File::from(pty.master).read_to_end(&mut written);
+    assert!(child.wait().unwrap().success());
+    let screen = screen(&written);
+    let is_tagged = |line: &&String| {
+        let Some((tag, rest)) = line.split_once("] ") else { return false };
+        tag.starts_with("[w-")
+            && (rest.starts_with("item ") && (rest.contains(" line ") || rest.ends_with(" says error")))
+    };
+    let lines: Vec<&String> = screen.iter().filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines.iter().filter(|line| is_tagged(line)).count(), 60 * 21, "{lines:#?}");
+    let mut others: Vec<&str> = lines.iter().filter(|line| !is_tagged(line)).map(|line| line.as_str()).collect();
+    assert_eq!(others.pop(), Some("all over"), "{others:#?}");
+    others.sort_unstable();
+    // Two bars, as they were at the end; the one without a total has learnt it by then.
+    let [reading, writing] = others[..] else { panic!("{others:#?}") };
+    assert!(reading.starts_with("reading [") && reading.contains("] 40/40 "), "{reading}");
+    assert!(writing.starts_with("writing [") && writing.contains("] 20/20 "), "{writing}");
+    let written = String::from_utf8_lossy(&written);
+    let is_spinner = |char: char| ('\u{2800}'..'\u{2900}').contains(&char);
+    assert!(written.split("reading ").any(|rest| rest.starts_with(is_spinner)), "{written:?}");
 }
 
 #[test]

@@ -60,6 +60,26 @@ fn main() {
                 println!("result {}", item.unwrap());
             }
         }
+        Some("rounds") => {
+            for round in 0..5 {
+                pool.batch().chunk_size(1).map(lines, 0..6).unwrap();
+                pool.batch().chunk_size(1).try_map(dies_in_a_line, 0..3).unwrap();
+                println!("round {round} is over");
+            }
+        }
+        Some("bar") => {
+            let batch = pool.batch().chunk_size(1).progress("reading");
+            std::thread::scope(|scope| {
+                scope.spawn(|| pool.batch().chunk_size(1).progress("writing").map(lines, 100..120).unwrap());
+                // How much there is turns out while it is read, slowly.
+                let slow = |_: &u64| {
+                    std::thread::sleep(Duration::from_millis(8));
+                    true
+                };
+                assert_eq!(batch.imap(lines, (0..40).filter(slow)).count(), 40);
+            });
+            offspring::ProgressBar::suspend(|| println!("all over"));
+        }
         Some("kill") => {
             let results = pool.batch().chunk_size(1).try_map(dies_in_a_line, 0..3).unwrap();
             assert_eq!(results.iter().filter(|result| result.is_err()).count(), 1);
