@@ -12,6 +12,9 @@ use crate::{QueueError, View};
 type Ends<A, B> = (End<A, B>, End<B, A>);
 
 /// One end of a pipe with two ways: sends `S`, receives `R`. See [`duplex`].
+///
+/// # When a process is killed
+/// As for [`Sender`] and [`Receiver`]: what was sent is there, whole, and who waits for one that is dead is told [`QueueError::Closed`].
 #[derive(Debug)]
 pub struct End<S: Message, R: Message> {
     ends: (Sender<S>, Receiver<R>),

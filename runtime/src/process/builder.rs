@@ -25,6 +25,8 @@ use crate::{Accept, ErrorKind, Message, TaskContext, TaskFn};
 /// `R` is what the task returns. The input is written into shared memory by [`new`](Process::new), so that a large one is copied
 /// once.
 ///
+/// The child never outlives the process that spawned it, however that ends.
+///
 /// # Examples
 /// ```
 /// use offspring::{Process, task};

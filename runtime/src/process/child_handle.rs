@@ -19,6 +19,9 @@ use crate::{ErrorKind, ExitStatus, Message, Result, Signal, TaskContext, TaskErr
 /// Dropping it neither ends nor waits for the process: see [`Process::daemon`](crate::Process::daemon) for what happens at the end of the
 /// program. Its exit status is fetched at once when it ends, so no zombie stays.
 ///
+/// When the process is killed, [`join`](Child::join) gives an error that says by which signal; nobody waits for it any longer. When the process
+/// that has the handle dies, in any way, the child is killed.
+///
 /// In a process that the program forks by itself this is no child: waits for it fail, and its status is [`ExitStatus::Unknown`].
 ///
 /// # Examples

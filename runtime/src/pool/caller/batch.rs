@@ -16,6 +16,8 @@ use crate::task::{Accept, Fused, Program, TaskError, TaskFn};
 ///
 /// What is not said is as the pool has it.
 ///
+/// A worker that is killed costs the item that it was at, or nothing with [`retries`](Batch::retries).
+///
 /// ```
 /// use offspring::{Pool, task};
 ///

@@ -40,6 +40,8 @@ impl<R: Message> Held<R> {
 ///
 /// Reading one costs nothing: no copy, no allocation. The memory is given back when this and all [`View`]s of it are dropped.
 ///
+/// They stay when the workers that wrote them end or are killed; when the process that holds them is killed, the memory is given back.
+///
 /// ```
 /// use offspring::{Pool, task};
 ///

@@ -64,6 +64,8 @@ unsafe impl Kind for TokenKind {
 /// Its clones are all the same token. It is a message: it can be sent to tasks, through queues, inside of other values. A token that was
 /// cancelled stays so.
 ///
+/// Cancelling neither blocks nor waits. A process that is killed meanwhile has cancelled or not; the token works on for all others.
+///
 /// # Examples
 ///
 /// ```

@@ -66,6 +66,9 @@ pub(super) fn any_claimed(handle: &Handle<ArrayKind>) -> bool {
 ///
 /// It is a message, to be moved into a task. It can be sent twice, or two parts may overlap; [`write`](ArrayPart::write)
 /// sees to it that items are in one writer's hands only.
+///
+/// # When a process is killed
+/// A part that it was writing is free again for others, with what it had written by then.
 pub struct ArrayPart<T: Plain> {
     array: Array<T>,
     range: Range<usize>,

@@ -24,6 +24,9 @@ use crate::task::{TaskContext, TaskError, TaskOutput};
 ///
 /// Dropping the handle does not cancel the call, as long as the pool lives; its value is then thrown away.
 ///
+/// When the worker is killed, [`get`](TaskHandle::get) gives [`TaskError::WorkerDied`], or the value of a later try with
+/// [`retries`](crate::Batch::retries); no wait hangs. A handle is no message: it stays in the process that has the pool.
+///
 /// ```
 /// use offspring::{Pool, TaskHandle, task};
 ///

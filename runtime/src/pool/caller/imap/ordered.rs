@@ -18,6 +18,22 @@ const MOST_READ: usize = 4096;
 /// Results in input order; made by [`Pool::imap`](crate::Pool::imap).
 ///
 /// Dropping it cancels what has not begun, and stops running chunks after their current item.
+///
+/// An item whose worker is killed is an `Err` in its place, and the iteration goes on. [`next`](Iterator::next) blocks until there is a result.
+///
+/// ```
+/// use offspring::{Pool, task};
+///
+/// #[task]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// let pool = Pool::new()?;
+/// let first: Vec<u64> = pool.imap(square, 0..).take(3).collect::<Result<_, _>>()?;
+/// assert_eq!(first, [0, 1, 4]);
+/// # Ok::<(), offspring::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "an iterator does nothing until it is asked for results"]
 pub struct Imap<F: TaskFn<M>, M, I: Iterator> {

@@ -15,6 +15,22 @@ use crate::task::{Accept, TaskError, TaskFn};
 /// Results as they come, each with its item's index; made by [`Pool::imap_unordered`](crate::Pool::imap_unordered).
 ///
 /// Dropping it cancels what has not begun, and stops running chunks after their current item.
+///
+/// An item whose worker is killed is an `Err` with its index, and the iteration goes on. [`next`](Iterator::next) blocks until there is a result.
+///
+/// ```
+/// use offspring::{Pool, task};
+///
+/// #[task]
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// let pool = Pool::new()?;
+/// let (index, square) = pool.imap_unordered(square, 0..).next().unwrap();
+/// assert_eq!(square?, (index * index) as u64);
+/// # Ok::<(), offspring::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "an iterator does nothing until it is asked for results"]
 pub struct ImapUnordered<F: TaskFn<M>, M, I: Iterator> {
