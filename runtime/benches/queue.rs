@@ -1,11 +1,11 @@
-//! Queues and pipes: one thread that puts and takes, and two threads.
+//! Queues: one thread that puts and takes, and two threads.
 #![allow(missing_docs, reason = "criterion's macros")]
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use offspring::{JoinableQueue, Queue, pipe};
+use offspring::{JoinableQueue, Queue};
 
 fn alone(c: &mut Criterion) {
     let mut group = c.benchmark_group("put and get, one thread");
@@ -28,10 +28,6 @@ fn alone(c: &mut Criterion) {
             let job = jobs.put(black_box(&[7; 8])).and_then(|()| jobs.take()).expect("a job");
             job.done().expect("it is done");
         })
-    });
-    let (tx, rx) = pipe::channel::<[u64; 8]>().expect("a pipe");
-    group.bench_function("pipe, 64 B", |b| {
-        b.iter(|| tx.send(black_box(&[7; 8])).and_then(|()| rx.recv()).expect("a message"))
     });
     group.finish();
 }
