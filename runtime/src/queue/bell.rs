@@ -16,7 +16,7 @@ use std::time::Instant;
 use super::mutants;
 use crate::arena::mutant;
 // All that a bell is made of comes from there, so that `tests/loom` can compile this file with loom's atomics.
-use crate::sync::prim::{self, AtomicU32, Ordering, Wait, full_fence, spin_until};
+use crate::sync::prim::{self, AtomicU32, Ordering, Wait, full_fence};
 
 /// Somebody may sleep.
 const ARMED: u32 = 1;
@@ -41,19 +41,19 @@ impl Bell {
     }
 
     /// Tries, after a first attempt in vain, until there is an outcome: `attempt` gives it, or `None` while there is none;
-    /// `ready` guesses whether there may be one. `None` when the time is up.
+    /// `spin` looks on for a moment and says whether there may be one. `None` when the time is up.
     #[cold]
     #[inline(never)]
     pub(crate) fn wait<T, E>(
         &self,
         deadline: Option<Instant>,
-        ready: impl Fn() -> bool,
+        spin: impl Fn() -> bool,
         mut attempt: impl FnMut() -> Result<Option<T>, E>,
     ) -> Result<Option<T>, E> {
         // Who fails may have been woken for what somebody else can have.
         let mut attempt = || attempt().inspect_err(|_| self.ring());
         loop {
-            if !spin_until(&ready) {
+            if !spin() {
                 let seen = self.arm();
                 if let Some(outcome) = attempt()? {
                     return Ok(Some(outcome));

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::bell::Bell;
-use super::get::{Buffer, Item};
+use super::get::{AtOnce, Item, Tray};
 use super::jobs::{Offer, Stage, Ticket};
 use super::put::{NotPut, Parcel};
 use super::records::{HEADER, Segment, What};
@@ -14,7 +14,7 @@ use super::shared::{JOINABLE, Shared};
 use super::{QueueError, mutants, shared};
 use crate::arena::{Arena, ArenaError, BlockId, Owner, mutant};
 use crate::object::{Doomed, Handle, Kind, Locked, Object, Role};
-use crate::sync::prim::full_fence;
+use crate::sync::prim::{full_fence, spin_until};
 
 /// Bytes of the segment that a queue has in its own block. With the rest of it this fills a size class.
 const FIRST: usize = 2048;
@@ -65,7 +65,9 @@ unsafe impl Kind for QueueKind {
     }
 
     fn wake(object: &Object<'_, Self>) {
-        ring_of(object).ring_all();
+        if !mutant(mutants::END_UNTOLD) {
+            ring_of(object).ring_all();
+        }
     }
 }
 
@@ -131,18 +133,18 @@ impl Until {
     }
 }
 
-/// Tries until there is an outcome: `attempt` gives it, or `None` while there is none; `ready` guesses whether there may be
-/// one. `None` when the time is up.
+/// Tries until there is an outcome: `attempt` gives it, or `None` while there is none; `spin` looks on for a moment and says
+/// whether there may be one. `None` when the time is up.
 #[inline(always)]
 fn wait_for<T>(
     bell: &Bell,
     until: Until,
-    ready: impl Fn() -> bool,
+    spin: impl Fn() -> bool,
     mut attempt: impl FnMut() -> Result<Option<T>, QueueError>,
 ) -> Result<Option<T>, QueueError> {
     // A failure here was not woken for anything: it passes no wake on.
     match attempt() {
-        Ok(None) if !matches!(until, Until::Now) => bell.wait(until.deadline(), ready, attempt),
+        Ok(None) if !matches!(until, Until::Now) => bell.wait(until.deadline(), spin, attempt),
         outcome => outcome,
     }
 }
@@ -219,29 +221,81 @@ impl Core {
         ring.is_closed() || self.handle.role() == Role::Receiver && self.has_none(Role::Sender)
     }
 
+    /// Whether nobody is left to receive what this sends.
+    #[inline]
+    fn is_alone(&self) -> bool {
+        self.handle.role() == Role::Sender && self.has_none(Role::Receiver)
+    }
+
     /// Whether nobody will ever take an item.
     #[inline]
     fn is_deaf(&self) -> bool {
-        self.handle.role() == Role::Sender && self.has_none(Role::Receiver)
+        self.is_alone() && !mutant(mutants::DEAF_UNSEEN)
     }
 
     /// Whether nobody will ever take an item, or the queue cannot be seen.
     pub(crate) fn is_deaf_now(&self) -> bool {
-        self.handle.check().is_err() || self.is_deaf()
+        self.handle.check().is_err() || self.is_alone()
     }
 
     /// Waits until a take would not wait; `false` if the time is up first.
     pub(crate) fn poll(&self, until: Until) -> Result<bool, QueueError> {
         let ring = self.ring()?;
         let attempt = || Ok(self.is_ready().then_some(()));
-        let ready = wait_for(&ring.shared.calm.items, until, || ring.peek(), attempt)?;
+        let ready = wait_for(&ring.shared.calm.items, until, || ring.spin_for_item(), attempt)?;
         // Who only looks may have been woken for what somebody else is to take.
         ring.shared.calm.items.ring();
         Ok(ready.is_some())
     }
 
+    /// Puts an item that is these bytes.
+    pub(super) fn send_bytes(&self, bytes: &[u8], until: Until) -> Result<(), QueueError> {
+        if self.put_at_once(bytes) {
+            return Ok(());
+        }
+        self.put_waiting(&mut Parcel::Inline(bytes), until)
+    }
+
+    /// Takes an item that is so many bytes, and copies them to where `to` points.
+    ///
+    /// # Safety
+    /// That is memory of the caller's.
+    pub(super) unsafe fn receive_bytes(&self, to: *mut u8, bytes: usize, until: Until) -> Result<(), QueueError> {
+        // SAFETY: the caller vouches for it.
+        let tray = unsafe { Tray::new(to, bytes, bytes) };
+        match self.take(tray, until)? {
+            Item::Inline => Ok(()),
+            Item::Block(_) => Err(ArenaError::Foreign { what: "an item of a queue" }.into()),
+        }
+    }
+
+    /// Puts a short item if nobody and nothing is in the way. `false`: nothing has happened.
+    #[inline]
+    fn put_at_once(&self, bytes: &[u8]) -> bool {
+        let Some(me) = self.arena().thread_at_hand() else { return false };
+        if self.is_deaf() {
+            return false;
+        }
+        let ring = ring_of(&self.handle.object());
+        let put = ring.put_at_once(me, bytes);
+        if put {
+            self.tell_takers(&ring);
+        }
+        put
+    }
+
     /// Puts the parcel, which is left as it is on an error.
     pub(crate) fn put(&self, parcel: &mut Parcel<'_>, until: Until) -> Result<(), QueueError> {
+        if let Parcel::Inline(bytes) = parcel
+            && self.put_at_once(bytes)
+        {
+            *parcel = Parcel::Gone;
+            return Ok(());
+        }
+        self.put_waiting(parcel, until)
+    }
+
+    fn put_waiting(&self, parcel: &mut Parcel<'_>, until: Until) -> Result<(), QueueError> {
         let ring = self.ring()?;
         let attempt = || {
             if self.is_deaf() {
@@ -255,8 +309,7 @@ impl Core {
             }
         };
         let space = &ring.shared.calm.space;
-        // Who waits for room lets some of it gather, for as long as it spins.
-        let put = wait_for(space, until, || ring.has_room(1), attempt)?;
+        let put = wait_for(space, until, || ring.spin_for_room(), attempt)?;
         self.tell_takers(&ring);
         put.ok_or_else(|| late(until, QueueError::Full))
     }
@@ -264,31 +317,55 @@ impl Core {
     /// Waits until there may be room, before a large message is written in vain.
     pub(crate) fn await_room(&self, until: Until) -> Result<(), QueueError> {
         let ring = self.ring()?;
-        if ring.has_room(0) {
+        if ring.has_room() {
             return Ok(());
         }
         let attempt = || {
             if self.is_deaf() || ring.is_closed() {
                 return Err(QueueError::Closed);
             }
-            Ok(ring.has_room(0).then_some(()))
+            Ok(ring.has_room().then_some(()))
         };
-        let room = wait_for(&ring.shared.calm.space, until, || ring.has_room(0), attempt)?;
+        let room = wait_for(&ring.shared.calm.space, until, || ring.spin_for_room(), attempt)?;
         room.ok_or_else(|| late(until, QueueError::Full))
     }
 
-    /// Takes the oldest item.
-    pub(crate) fn take(&self, buffer: &mut Buffer, until: Until) -> Result<Item, QueueError> {
+    /// Takes the oldest item. A short one is copied to the tray.
+    #[inline]
+    pub(super) fn take(&self, tray: Tray, until: Until) -> Result<Item, QueueError> {
+        if let Some(me) = self.arena().thread_at_hand() {
+            let ring = ring_of(&self.handle.object());
+            match ring.take_at_once(me, tray) {
+                AtOnce::Taken => {
+                    self.tell_putters(&ring);
+                    return Ok(Item::Inline);
+                }
+                // If this is not the end now, it was not before. If it is, something may have been put since.
+                AtOnce::Nothing if matches!(until, Until::Now) => {
+                    if !self.is_at_end(&ring) {
+                        return Err(QueueError::Empty);
+                    }
+                    if mutant(mutants::END_LAST) {
+                        return Err(QueueError::Closed);
+                    }
+                }
+                AtOnce::Nothing | AtOnce::Perhaps => {}
+            }
+        }
+        self.take_waiting(tray, until)
+    }
+
+    fn take_waiting(&self, tray: Tray, until: Until) -> Result<Item, QueueError> {
         let ring = self.ring()?;
         let attempt = || {
             let end = self.is_at_end(&ring);
-            match ring.take(buffer)? {
+            match ring.take(tray)? {
                 Some(item) => Ok(Some(item)),
                 None if end => Err(QueueError::Closed),
                 None => Ok(None),
             }
         };
-        let item = wait_for(&ring.shared.calm.items, until, || ring.peek(), attempt)?;
+        let item = wait_for(&ring.shared.calm.items, until, || ring.spin_for_item(), attempt)?;
         if item.is_some() {
             self.tell_putters(&ring);
         }
@@ -312,7 +389,7 @@ impl Core {
                 Offer::Nothing => Ok(None),
             }
         };
-        let ticket = wait_for(&ring.shared.calm.items, until, || ring.peek(), attempt)?;
+        let ticket = wait_for(&ring.shared.calm.items, until, || ring.spin_for_item(), attempt)?;
         if ticket.is_some() {
             self.tell_putters(&ring);
         }
@@ -347,7 +424,7 @@ impl Core {
     pub(crate) fn join(&self, until: Until) -> Result<bool, QueueError> {
         let ring = self.ring()?;
         let attempt = || Ok(ring.is_idle()?.then_some(()));
-        Ok(wait_for(&ring.shared.calm.idle, until, || ring.undone() == 0, attempt)?.is_some())
+        Ok(wait_for(&ring.shared.calm.idle, until, || spin_until(|| ring.undone() == 0), attempt)?.is_some())
     }
 
     /// Where the root of a job's item is.

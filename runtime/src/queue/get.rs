@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::records::{HEADER, What};
 use super::ring::{GetSide, INLINE_MOST, OP_TAKE, Place, Ring};
-use crate::arena::{ArenaError, Block, BlockId, step};
+use crate::arena::{ArenaError, Block, BlockId, ThreadId, step};
 
 /// Where an item is copied to that lay in a record.
 #[repr(C, align(64))]
@@ -20,23 +20,81 @@ impl Buffer {
     pub(crate) fn as_ptr(&self) -> *const u8 {
         self.0.as_ptr().cast()
     }
+
+    pub(super) fn tray(&mut self) -> Tray {
+        // SAFETY: the buffer has that many bytes, and is borrowed for as long as it is written to.
+        unsafe { Tray::new(self.0.as_mut_ptr().cast(), 0, INLINE_MOST) }
+    }
+}
+
+/// Where a short item is copied to, and how long it must be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tray {
+    to: *mut u8,
+    least: usize,
+    most: usize,
+}
+
+impl Tray {
+    /// # Safety
+    /// `to` has room for `most` bytes, which nobody else looks at as long as this is used.
+    #[inline]
+    pub(super) unsafe fn new(to: *mut u8, least: usize, most: usize) -> Tray {
+        Tray { to, least, most }
+    }
+
+    /// Copies an item here; `false`, and nothing has happened, if it is not as long as it must be.
+    ///
+    /// # Safety
+    /// `from` has that many bytes, elsewhere.
+    #[inline]
+    pub(super) unsafe fn fill(self, from: *const u8, len: usize) -> bool {
+        let fits = (self.least..=self.most).contains(&len);
+        if fits {
+            // SAFETY: both have that many bytes.
+            unsafe { std::ptr::copy_nonoverlapping(from, self.to, len) };
+        }
+        fits
+    }
+}
+
+/// What came of an attempt to take an item that waits for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AtOnce {
+    Taken,
+    /// There is nothing.
+    Nothing,
+    /// Somebody or something is in the way.
+    Perhaps,
 }
 
 /// An item, in the hands of this process.
 #[derive(Debug)]
 pub(crate) enum Item {
-    /// It was copied to the buffer: root first, in one piece.
+    /// It was copied: root first, in one piece.
     Inline,
     /// The root lies at the start of the block.
     Block(Block),
 }
 
 impl Ring<'_> {
+    /// Takes the oldest item if it is a short one, and if nobody and nothing is in the way.
+    #[inline]
+    pub(super) fn take_at_once(&self, me: ThreadId, tray: Tray) -> AtOnce {
+        let Some(side) = self.get_side_at_once(me) else { return AtOnce::Perhaps };
+        let Some(place) = side.place() else { return AtOnce::Nothing };
+        match place.head.what {
+            What::Free => AtOnce::Nothing,
+            What::Inline if side.take_inline(&place, tray).is_some() => AtOnce::Taken,
+            _ => AtOnce::Perhaps,
+        }
+    }
+
     /// Takes the oldest item; `None` if there is none.
-    pub(crate) fn take(&self, buffer: &mut Buffer) -> Result<Option<Item>, ArenaError> {
+    pub(super) fn take(&self, tray: Tray) -> Result<Option<Item>, ArenaError> {
         let mut spent = None;
         let side = self.lock_get()?;
-        let taken = side.take(buffer, &mut spent);
+        let taken = side.take(tray, &mut spent);
         drop(side);
         // Outside of the lock.
         drop(spent);
@@ -47,7 +105,7 @@ impl Ring<'_> {
 impl GetSide<'_> {
     /// Takes the oldest item. A segment that has no more items is put into `spent`.
     #[inline]
-    pub(super) fn take(&self, buffer: &mut Buffer, spent: &mut Option<Block>) -> Result<Option<Item>, ArenaError> {
+    pub(super) fn take(&self, tray: Tray, spent: &mut Option<Block>) -> Result<Option<Item>, ArenaError> {
         const BROKEN: ArenaError = ArenaError::Foreign { what: "a queue's record" };
         loop {
             let Some(place) = self.place() else { return Ok(None) };
@@ -55,18 +113,7 @@ impl GetSide<'_> {
             match head.what {
                 What::Free => return Ok(None),
                 What::Inline => {
-                    let len = head.bytes as usize;
-                    if len > INLINE_MOST {
-                        return Err(BROKEN);
-                    }
-                    let from = place.segment.bytes(place.at + HEADER, u64::from(head.bytes)).ok_or(BROKEN)?;
-                    // SAFETY: that many bytes are in the segment; the header, read with Acquire, says that they are written, and
-                    // they stay until this side, whose lock is held, has passed them. The buffer is long enough.
-                    unsafe { std::ptr::copy_nonoverlapping(from, buffer.0.as_mut_ptr().cast::<u8>(), len) };
-                    step();
-                    self.side.at.store(place.at + head.len(), Ordering::Release);
-                    step();
-                    self.side.count.store(head.number.wrapping_add(1), Ordering::Release);
+                    self.take_inline(&place, tray).ok_or(BROKEN)?;
                     return Ok(Some(Item::Inline));
                 }
                 What::Block => {
@@ -84,6 +131,21 @@ impl GetSide<'_> {
         }
     }
 
+    /// Takes the short item at `place`; `None`, and nothing has happened, if it is not as it should be.
+    #[inline]
+    fn take_inline(&self, place: &Place, tray: Tray) -> Option<()> {
+        let head = place.head;
+        let from = place.segment.bytes(place.at + HEADER, u64::from(head.bytes))?;
+        // SAFETY: that many bytes are in the segment; the header, read with Acquire, says that they are written, and they stay
+        // until this side, whose lock is held, has passed them.
+        unsafe { tray.fill(from, head.bytes as usize) }.then_some(())?;
+        step();
+        self.side.at.store(place.at + head.len(), Ordering::Release);
+        step();
+        self.side.count.store(head.number.wrapping_add(1), Ordering::Release);
+        Some(())
+    }
+
     fn block_at(&self, place: &Place) -> Option<BlockId> {
         BlockId::from_raw(place.segment.word(place.at + HEADER)?.load(Ordering::Relaxed))
     }
@@ -93,8 +155,11 @@ impl GetSide<'_> {
     pub(super) fn follow(&self, place: &Place) -> Result<Option<Block>, ArenaError> {
         let next = self.block_at(place).ok_or(ArenaError::Foreign { what: "a queue's next segment" })?;
         let arena = self.ring.arena;
-        // Whoever finishes a dead producer's put writes into the segment again: not while this lock is held, nor after.
-        let _producers = self.ring.lock_put()?;
+        // Whoever finishes a dead producer's put writes into the segment again. The last change there was the link to the next one:
+        // it is done when `op` is 0 after the link was seen. Else it is done with the lock in hand.
+        let put = &self.ring.shared.put;
+        let is_done = put.op.load(Ordering::Acquire) == 0;
+        let _producers = (!is_done).then(|| self.ring.lock_put()).transpose()?;
         let old = BlockId::from_raw(self.side.segment.load(Ordering::Relaxed));
         let old = old.map(|id| Ok::<_, ArenaError>((id, arena.take_hold()?))).transpose()?;
         self.begin(OP_TAKE, old, 0);

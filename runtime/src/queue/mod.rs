@@ -13,6 +13,7 @@ mod iter;
 mod jobs;
 mod joinable;
 pub(crate) mod mutants;
+mod pace;
 mod put;
 mod records;
 mod ring;

@@ -18,6 +18,12 @@ pub(crate) const LOCKS_FORGOTTEN: u32 = 407;
 pub(crate) const NO_RING: u32 = 408;
 /// Jobs of the dead stay theirs.
 pub(crate) const JOBS_FORGOTTEN: u32 = 409;
+/// A receiver that has found nothing asks only then whether a sender is left.
+pub(crate) const END_LAST: u32 = 410;
+/// Nobody is told that a pipe's last sender, or its last receiver, is gone.
+pub(crate) const END_UNTOLD: u32 = 411;
+/// A sender does not ask whether a receiver is left.
+pub(crate) const DEAF_UNSEEN: u32 = 412;
 
 /// All of them, with the operation that shows each.
 #[cfg(feature = "testing")]
@@ -31,4 +37,7 @@ pub(crate) const ALL: &[(u32, &str)] = &[
     (LOCKS_FORGOTTEN, "recover: locks not taken over"),
     (NO_RING, "put, get: nobody rings"),
     (JOBS_FORGOTTEN, "recover: jobs stay with the dead"),
+    (END_LAST, "receive: the end is asked for after the item"),
+    (END_UNTOLD, "drop of the last sender: nobody is told"),
+    (DEAF_UNSEEN, "send: nobody may be left to receive"),
 ];

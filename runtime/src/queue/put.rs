@@ -7,7 +7,10 @@ use super::mutants;
 use super::records::{HEADER, Head, LINK_BYTES, What};
 use super::ring::{OP_BLOCK, OP_LINK, Place, PutSide, Ring, SEGMENT};
 use super::shared::CLOSED;
-use crate::arena::{ArenaError, Block, mutant, step};
+use crate::arena::{ArenaError, Block, ThreadId, mutant, step};
+
+/// How far ahead of the record that is written lines are fetched: for the next few short items, while this one is put.
+const AHEAD: u64 = 512;
 
 /// A message, encoded.
 #[derive(Debug)]
@@ -18,6 +21,14 @@ pub(crate) enum Parcel<'a> {
     Block(Block),
     /// It is in the queue.
     Gone,
+}
+
+/// Whether one more item may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Yes,
+    Full,
+    Closed,
 }
 
 /// Why nothing was put.
@@ -45,10 +56,19 @@ impl Ring<'_> {
         self.lock_put()?.put(parcel)
     }
 
-    /// Puts parcels while there is room; how many.
-    pub(super) fn has_room(&self, slack: u32) -> bool {
-        let most = self.shared.calm.capacity.load(Ordering::Relaxed);
-        most == 0 || self.waiting() < (most - most / 8 * slack.min(1)).max(1) as usize
+    /// Puts a short item if nobody and nothing is in the way; `false`, and nothing has happened, if that is to be looked at.
+    #[inline]
+    pub(super) fn put_at_once(&self, me: ThreadId, payload: &[u8]) -> bool {
+        let Some(side) = self.put_side_at_once(me) else { return false };
+        let Some(place) = side.place() else { return false };
+        side.room(place.head.number) == Room::Yes
+            && place.segment.has_room(place.at, payload.len() as u64)
+            && side.put_inline(&place, payload).is_some()
+    }
+
+    /// Whether there may be room, without a lock.
+    pub(super) fn has_room(&self) -> bool {
+        self.capacity().is_none_or(|most| self.waiting() < most)
     }
 
     /// No puts from here on.
@@ -62,12 +82,12 @@ impl Ring<'_> {
 }
 
 impl PutSide<'_> {
-    /// Full if as many items wait as may.
+    /// Whether the item of this number may be put.
     #[inline]
-    fn check_room(&self, number: u32) -> Result<(), NotPut> {
+    fn room(&self, number: u32) -> Room {
         let calm = &self.ring.shared.calm;
         if calm.flags.load(Ordering::Relaxed) & CLOSED != 0 {
-            return Err(NotPut::Closed);
+            return Room::Closed;
         }
         let most = match calm.capacity.load(Ordering::Relaxed) {
             0 => super::ring::CAPACITY_MOST as u32,
@@ -76,17 +96,21 @@ impl PutSide<'_> {
         let seen = &self.side.seen;
         // Numbers wrap around: what counts is how far they are apart.
         if number.wrapping_sub(seen.load(Ordering::Relaxed)) < most {
-            return Ok(());
+            return Room::Yes;
         }
         let taken = self.ring.shared.get.count.load(Ordering::Acquire);
         seen.store(taken, Ordering::Relaxed);
-        if number.wrapping_sub(taken) < most { Ok(()) } else { Err(NotPut::Full) }
+        if number.wrapping_sub(taken) < most { Room::Yes } else { Room::Full }
     }
 
     #[inline]
     pub(super) fn put(&self, parcel: &mut Parcel<'_>) -> Result<(), NotPut> {
         let mut place = self.place().ok_or_else(broken)?;
-        self.check_room(place.head.number)?;
+        match self.room(place.head.number) {
+            Room::Yes => {}
+            Room::Full => return Err(NotPut::Full),
+            Room::Closed => return Err(NotPut::Closed),
+        }
         let bytes = match parcel {
             Parcel::Inline(bytes) => bytes.len() as u64,
             Parcel::Block(_) => 8,
@@ -97,7 +121,7 @@ impl PutSide<'_> {
             place = self.place().ok_or_else(broken)?;
         }
         match parcel {
-            Parcel::Inline(payload) => self.put_inline(&place, payload)?,
+            Parcel::Inline(payload) => self.put_inline(&place, payload).ok_or_else(broken)?,
             Parcel::Block(_) => self.put_block(&place, std::mem::replace(parcel, Parcel::Gone)),
             Parcel::Gone => {}
         }
@@ -105,18 +129,15 @@ impl PutSide<'_> {
         Ok(())
     }
 
+    /// `None`, and nothing has happened, where the segment is not what it should be.
     #[inline]
-    fn put_inline(&self, place: &Place, payload: &[u8]) -> Result<(), NotPut> {
+    fn put_inline(&self, place: &Place, payload: &[u8]) -> Option<()> {
         let number = place.head.number;
         let head = Head { number, what: What::Inline, bytes: payload.len() as u32 };
         let next = place.at + head.len();
-        let (Some(to), Some(header), Some(behind)) = (
-            place.segment.bytes(place.at + HEADER, payload.len() as u64),
-            place.segment.word(place.at),
-            place.segment.word(next),
-        ) else {
-            return Err(broken());
-        };
+        let to = place.segment.bytes(place.at + HEADER, payload.len() as u64)?;
+        let (header, behind) = (place.segment.word(place.at)?, place.segment.word(next)?);
+        place.segment.fetch_to_write(next + AHEAD, head.len());
         if mutant(mutants::HEADER_FIRST) {
             header.store(head.raw(), Ordering::Release);
             step();
@@ -134,7 +155,7 @@ impl PutSide<'_> {
         step();
         self.side.at.store(next, Ordering::Release);
         self.side.count.store(number.wrapping_add(1), Ordering::Release);
-        Ok(())
+        Some(())
     }
 
     fn put_block(&self, place: &Place, parcel: Parcel<'_>) {

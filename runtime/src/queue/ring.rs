@@ -119,6 +119,19 @@ impl<'a> Ring<'a> {
         Ok(side)
     }
 
+    /// The put side if its lock is free. Nobody has died with it then, so nothing is to be finished.
+    #[inline]
+    pub(super) fn put_side_at_once(&self, me: ThreadId) -> Option<PutSide<'a>> {
+        self.shared.put.lock.try_lock(me).then(|| PutSide { ring: *self, side: &self.shared.put })
+    }
+
+    /// The get side if its lock is free, in the same way.
+    #[inline]
+    pub(super) fn get_side_at_once(&self, me: ThreadId) -> Option<GetSide<'a>> {
+        self.shared.get.lock.try_lock(me).then(|| GetSide { ring: *self, side: &self.shared.get })
+    }
+
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.calm.flags.load(Ordering::SeqCst) & CLOSED != 0
     }
@@ -184,6 +197,7 @@ pub(super) struct Place {
     pub(super) head: Head,
 }
 
+#[inline]
 fn place(ring: &Ring<'_>, segment: &AtomicU64, at: &AtomicU64) -> Option<Place> {
     let segment = ring.segment(segment.load(Ordering::Relaxed))?;
     let at = at.load(Ordering::Relaxed);
@@ -329,6 +343,7 @@ impl GetSide<'_> {
 
 impl Segment {
     /// Room for a record of `bytes` of payload at `at`, and behind it for what every record leaves room for.
+    #[inline]
     pub(super) fn has_room(&self, at: u64, bytes: u64) -> bool {
         at + HEADER + bytes.next_multiple_of(8) + HEADER.max(RESERVE) <= self.len()
     }

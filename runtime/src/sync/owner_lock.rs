@@ -34,7 +34,14 @@ pub(crate) enum Got {
 pub(crate) struct OwnerLock(AtomicU32);
 
 impl OwnerLock {
+    /// Locks if nobody has it.
+    #[inline]
+    pub(crate) fn try_lock(&self, me: ThreadId) -> bool {
+        self.0.compare_exchange(0, me.raw(), Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
     /// Locks. `is_dead` says whether the process of a thread is gone for good.
+    #[inline]
     pub(crate) fn lock(&self, me: ThreadId, is_dead: impl Fn(ThreadId) -> bool) -> Got {
         match self.0.compare_exchange(0, me.raw(), Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => Got::Free,
@@ -87,10 +94,16 @@ impl OwnerLock {
     }
 
     /// Unlocks. Only the holder may call this.
+    #[inline]
     pub(crate) fn unlock(&self) {
         if self.0.swap(0, Ordering::Release) & WAITERS != 0 {
-            futex::wake(&self.0, 1);
+            self.wake_one();
         }
+    }
+
+    #[cold]
+    fn wake_one(&self) {
+        futex::wake(&self.0, 1);
     }
 
     /// The holder, dead or alive.

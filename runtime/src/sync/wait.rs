@@ -16,10 +16,20 @@ const SPIN_MIN: u32 = 4;
 /// How many pauses the next wait of this process may take. A guess; races in updating it do no harm.
 static SPIN: AtomicU32 = AtomicU32::new(SPIN_MAX);
 
-fn spin_limit() -> u32 {
+fn is_single() -> bool {
     static SINGLE: OnceLock<bool> = OnceLock::new();
-    let single = *SINGLE.get_or_init(|| std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1));
-    if single { 0 } else { SPIN.load(Ordering::Relaxed) }
+    *SINGLE.get_or_init(|| std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1))
+}
+
+fn spin_limit() -> u32 {
+    if is_single() { 0 } else { SPIN.load(Ordering::Relaxed) }
+}
+
+/// Lets so many pauses pass, each about 25 ns; none where nothing could happen meanwhile.
+pub(crate) fn pause(pauses: u32) {
+    if !is_single() {
+        (0..pauses).for_each(|_| spin_loop());
+    }
 }
 
 /// Waits until `ready` says so, without sleeping; `false` if that took too long to go on spinning.
