@@ -1,6 +1,8 @@
 //! What /proc says about processes.
+#![allow(unsafe_code)]
 
 use std::fs;
+use std::time::Duration;
 
 /// A process as `/proc/PID/stat` describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +87,29 @@ pub fn activity(pid: i32) -> String {
         return String::new();
     }
     status.lines().filter(|line| line.contains("ctxt_switches")).collect()
+}
+
+/// How often the single-threaded descendants of `ancestor` have been switched to and from: unchanged as long as all of them stay
+/// asleep or stopped. `None` while one of them runs, or only waits for a processor to do so.
+pub fn stillness(ancestor: i32) -> Option<String> {
+    let mut seen = String::new();
+    for process in descendants(ancestor) {
+        let status = fs::read_to_string(format!("/proc/{}/status", process.pid)).ok()?;
+        let state = status.lines().find_map(|line| line.strip_prefix("State:\t"))?;
+        state.starts_with(['S', 'T', 't', 'Z', 'X']).then_some(())?;
+        seen.extend(status.lines().filter(|line| line.contains("ctxt_switches") || line.starts_with("Pid:")));
+    }
+    Some(seen)
+}
+
+/// How much time of a processor `pid` has had, in steps of 10 ms mostly, and whether it sleeps.
+pub fn used(pid: i32) -> Option<(Duration, bool)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    // SAFETY: it only asks.
+    let a_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok().filter(|ticks| *ticks > 0)?;
+    Some((Duration::from_millis(ticks * 1000 / a_second), fields[0] == "S"))
 }
 
 /// The open descriptors of this process with what they lead to, in order.

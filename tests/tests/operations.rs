@@ -108,6 +108,7 @@ const READS: &[&str] = &[
     "thread::owner_of_thread",
     "prim::wait",
     "prim::wait_among",
+    "wait::pause",
     "wait::spin_until",
     "wait::spin_while",
     "wait::wait_while",

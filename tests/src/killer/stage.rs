@@ -72,27 +72,38 @@ pub(super) fn wait(pid: i32, limit: Option<Duration>) -> Option<Change> {
     }
 }
 
-/// Waits for a change of a process that should go on; `None` if it hangs: when it takes longer than `limit`, or sleeps for
-/// [`STUCK`] without once waking up. A timed wait that tries again is not taken for a hang by that.
+/// Waits for a change of a process that should go on; `None` if it hangs: when it takes longer than `limit`, or when it and all
+/// others here sleep, or are stopped, for [`STUCK`] without one of them once waking up. A timed wait that tries again is not
+/// taken for a hang by that.
+///
+/// While it waits for a processor, on a busy machine, its time stands still.
 pub(super) fn wait_going(pid: i32, limit: Duration) -> Option<Change> {
-    let deadline = Instant::now() + limit;
-    let mut quiet = (String::new(), Instant::now());
+    let tick = STUCK / 8;
+    let before = crate::proc::used(pid).map_or(Duration::ZERO, |(cpu, _)| cpu);
+    let (mut seen, mut used, mut spent) = (Instant::now(), before, Duration::ZERO);
+    let mut quiet = (None, seen);
     loop {
-        if let Some(change) = wait(pid, Some(STUCK / 8)) {
+        if let Some(change) = wait(pid, Some(tick)) {
             return Some(change);
         }
         let now = Instant::now();
-        let activity = crate::proc::activity(pid);
-        if activity.is_empty() || activity != quiet.0 {
-            quiet = (activity, now);
+        // One that has just ended: the next wait says how.
+        let Some((cpu, asleep)) = crate::proc::used(pid) else { continue };
+        spent += if asleep { now.duration_since(seen) } else { cpu.saturating_sub(used) };
+        (seen, used) = (now, cpu);
+        // SAFETY: it has no conditions.
+        let still = crate::proc::stillness(unsafe { libc::getpid() });
+        if still.is_none() || still != quiet.0 {
+            quiet = (still, now);
         }
-        if now >= deadline || now.duration_since(quiet.1) >= STUCK {
+        if spent >= limit || now.duration_since(quiet.1) >= STUCK {
             return None;
         }
     }
 }
 
-/// A process that sleeps for so long without a single switch has nobody to wake it: all others here are done or stopped.
+/// If all processes of a stage sleep, or are stopped, for so long without a single switch, nobody is left to wake them. None of
+/// them waits for the clock for so long.
 const STUCK: Duration = Duration::from_millis(400);
 
 /// SIGKILL, and the zombie is reaped. Nothing for one that has ended by itself and was seen to.

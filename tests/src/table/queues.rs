@@ -80,6 +80,30 @@ fn one_of(it: &Queue<Bytes>, may_be: &[&str]) -> String {
     String::new()
 }
 
+type Words = [u64; 5];
+
+/// A queue with so many items that are nothing but bytes, marked 1, 2, ..
+fn words(stage: &Stage, capacity: u32, items: u64) -> [&'static Queue<Words>; 3] {
+    let it = queue::queue(stage.last, capacity).unwrap();
+    (1..=items).for_each(|mark| it.put(&[mark; 5]).unwrap());
+    all(stage, it)
+}
+
+/// The marks of what is in a queue, which works.
+fn words_in(it: &Queue<Words>) -> String {
+    let marks = |item: Result<Words, _>| {
+        let item = item.unwrap();
+        assert_eq!(item, [item[0]; 5], "half an item");
+        item[0]
+    };
+    let seen: Vec<u64> = it.drain().map(marks).collect();
+    assert!(it.is_empty(), "{} items wait, and none can be taken", it.len());
+    let most = it.capacity().unwrap_or(500) as u64;
+    (0..most).for_each(|mark| it.try_put(&[mark; 5]).unwrap());
+    assert_eq!(it.drain().map(marks).collect::<Vec<u64>>(), (0..most).collect::<Vec<u64>>());
+    format!("{seen:?}")
+}
+
 fn jobs(stage: &Stage, items: u8) -> [&'static JoinableQueue<Bytes>; 3] {
     let it = queue::joinable(stage.last, 0).unwrap();
     (1..=items).for_each(|mark| it.put(&item(mark, SHORT)).unwrap());
@@ -325,6 +349,54 @@ pub(super) const ROWS: &[Row] = &[
                 .view(move || contents(it))
         },
     },
+    // An item that is nothing but its bytes goes from the value into the record and back, without a message being written.
+    Row {
+        name: "queue: put a plain item, others wait",
+        covers: &["put::put_at_once", "core::send_bytes", "owner_lock::try_lock"],
+        mutants: &[401, 402],
+        scene: |stage| {
+            let [mine, theirs, it] = words(stage, 4, 2);
+            scene(move || mine.put(&[8; 5]).unwrap())
+                .rival(move || theirs.put(&[9; 5]).unwrap())
+                .view(move || words_in(it))
+        },
+    },
+    Row {
+        name: "queue: put a plain item, no room until somebody takes",
+        covers: &["pace::spin_for_room"],
+        mutants: &[408],
+        scene: |stage| {
+            let [mine, theirs, it] = words(stage, 1, 1);
+            scene(move || mine.put(&[8; 5]).unwrap())
+                .holder(move || Later(move || assert_eq!(theirs.get(), Ok([1; 5]))))
+                .counts(Counts::Nothing)
+                .view(move || {
+                    let seen = words_in(it);
+                    assert!(["[1]", "[]", "[8]"].contains(&&*seen), "{seen}");
+                    String::new()
+                })
+        },
+    },
+    Row {
+        name: "queue: get a plain item, full",
+        covers: &["get::take_at_once", "core::receive_bytes"],
+        mutants: &[],
+        scene: |stage| {
+            let [mine, theirs, it] = words(stage, 3, 3);
+            scene(move || mine.get().unwrap()).rival(move || theirs.try_get()).view(move || words_in(it))
+        },
+    },
+    Row {
+        name: "queue: get a plain item, the last, while somebody puts",
+        covers: &["get::take_at_once"],
+        mutants: &[],
+        scene: |stage| {
+            let [mine, theirs, it] = words(stage, 0, 1);
+            scene(move || mine.try_get().unwrap())
+                .rival(move || theirs.put(&[9; 5]).unwrap())
+                .view(move || words_in(it))
+        },
+    },
     Row {
         name: "queue: close",
         covers: &["put::close", "core::close", "mod::close"],
@@ -504,6 +576,60 @@ pub(super) const ROWS: &[Row] = &[
                     assert!(last.try_iter().count() <= 1);
                     String::new()
                 })
+        },
+    },
+    Row {
+        name: "pipe: send and drop the last sender, while somebody receives",
+        covers: &["core::put", "core::take", "core::wake"],
+        mutants: &[410],
+        scene: |stage| {
+            let (tx, rx) = queue::pipe::<Words>(stage.other, stage.victim).unwrap();
+            let (last, tx) = (leak(rx.open(stage.last)), once(tx));
+            let send = move || {
+                let tx = tx();
+                tx.send(&[1; 5]).unwrap();
+            };
+            let receive = move || {
+                let end = ended(rx.try_recv());
+                assert!(!end || rx.is_empty(), "the end came before an item that was sent");
+            };
+            scene(send).rival(receive).counts(Counts::Nothing).view(move || {
+                assert!(last.try_iter().count() <= 1);
+                assert!(ended(last.try_recv()), "a dead sender is there");
+                String::new()
+            })
+        },
+    },
+    Row {
+        name: "pipe: drop the last sender, the receiver sleeps",
+        covers: &["core::wake"],
+        mutants: &[411],
+        scene: |stage| {
+            let (tx, rx) = queue::pipe::<Words>(stage.other, stage.victim).unwrap();
+            let (last, tx) = (leak(rx.open(stage.last)), once(tx));
+            scene(move || drop(tx()))
+                .sleeper(move || assert!(ended(rx.recv())), move || ended(last.try_recv()))
+                .counts(Counts::Nothing)
+        },
+    },
+    Row {
+        name: "pipe: send to a receiver that goes",
+        covers: &["core::put", "core::is_deaf_now"],
+        mutants: &[412],
+        scene: |stage| {
+            let it = queue::pipe::<Words>(stage.other, stage.victim).unwrap();
+            let (tx, rx) = (leak(it.0), once(it.1));
+            let last = leak(tx.open(stage.last));
+            let send = move || {
+                let deaf = tx.is_closed();
+                let sent = tx.send(&[1; 5]);
+                assert!(!deaf || ended(sent), "something is sent to nobody");
+            };
+            scene(send).rival(move || drop(rx())).counts(Counts::Nothing).view(move || {
+                let sent = last.try_send(&[2; 5]);
+                assert_eq!(ended(sent), last.is_closed());
+                String::new()
+            })
         },
     },
     Row {
