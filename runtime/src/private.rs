@@ -15,7 +15,7 @@ pub use crate::task::{
 
 /// Types that public signatures mention and nobody needs to name.
 pub mod internals {
-    pub use crate::executor::{Kept, Lost, Part, ProgramOptions};
+    pub use crate::executor::{Kept, Lost, Part, ProgramOptions, Ran};
     pub use crate::flow::internals::*;
     pub use crate::message::*;
     pub use crate::object::ArchivedHandle;

@@ -537,11 +537,34 @@ fn stops_at_errors(engine: &impl Executor) {
     assert!(results.iter().any(Result::is_err) && results.iter().filter(|result| result.is_ok()).count() < 1_000_000);
 }
 
+#[task]
+fn no_hundreds(x: u64) -> Result<u64, String> {
+    if x % 100 == 0 { Err(format!("{x} is round")) } else { Ok(x) }
+}
+
+/// What comes before the failure that is too much is there, and nothing of what comes after it, however large the chunks.
+fn stops_to_the_item(engine: &impl Executor) {
+    for chunk in [1, 7, 1_000] {
+        let flow = || engine.flow(1..=5_000u64).try_map(no_hundreds).chunk_size(chunk);
+        let mut results: Vec<_> = flow().on_error(OnError::Stop).stream().collect();
+        let error = results.pop().unwrap().unwrap_err();
+        assert_eq!((error.item(), error.text()), (Some(99), Some("100 is round")));
+        assert_eq!(results.into_iter().map(Result::unwrap).collect::<Vec<_>>(), (1..100).collect::<Vec<_>>());
+        let mut told = Vec::new();
+        let counted = flow().on_error(OnError::StopAfter(3)).on_failure(|error| told.push(error.item())).count();
+        assert_eq!(counted.unwrap_err().item(), Some(299));
+        assert_eq!(told, [Some(99), Some(199), Some(299)], "chunks of {chunk}");
+    }
+}
+
 #[test]
 fn a_policy_ends_flows() {
     let _watch = watchdog(Duration::from_secs(120));
     stops_at_errors(&Inline::new());
-    stops_at_errors(&Pool::builder().workers(2).build().unwrap());
+    stops_to_the_item(&Inline::new());
+    let pool = Pool::builder().workers(2).build().unwrap();
+    stops_at_errors(&pool);
+    stops_to_the_item(&pool);
 }
 
 #[task]

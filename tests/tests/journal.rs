@@ -4,6 +4,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -325,6 +327,88 @@ fn a_batch_killed_ten_times_at_random_ends_with_every_result_right_and_no_item_r
 }
 
 #[test]
+fn a_lazy_batch_killed_ten_times_at_random_ends_with_every_result_right_and_no_item_recorded_twice() {
+    killed_ten_times(50_000, "imap");
+}
+
+/// The first item hangs, and the program is killed when all others are recorded.
+fn recorded_beside_a_stuck_item(how: &str) {
+    let room = Room::new();
+    let mut run =
+        journaled(&room.file(), &["60", "100", "interval", how, "stuck"]).spawn().expect("the program starts");
+    // The file is in use: a copy of it is looked at, as often as one was made in the middle of a change.
+    let copy = room.directory.path().join("copy.db");
+    let recorded = || {
+        fs::copy(room.file(), &copy).ok()?;
+        Some(Journal::read(&copy).ok()?.len())
+    };
+    while recorded() != Some(59) {
+        assert!(run.try_wait().expect("it can be asked").is_none());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    run.kill().expect("it can be killed");
+    run.wait().expect("it can be awaited");
+    assert_eq!(Journal::read(room.file()).unwrap().len(), 59);
+}
+
+#[test]
+fn what_is_done_is_recorded_though_an_item_before_it_is_not() {
+    recorded_beside_a_stuck_item("map");
+    recorded_beside_a_stuck_item("reduce");
+}
+
+#[task]
+fn nap(_: u64) {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
+/// Neither the time that an item waits for its turn nor that of the caller counts.
+#[test]
+fn an_item_took_what_it_ran_and_its_worker_is_known() {
+    let room = Room::new();
+    let pool = Pool::builder().workers(1).build().unwrap();
+    let took = |file: &Path| -> (Duration, Vec<Option<u32>>) {
+        let items = Journal::read(file).unwrap().items().unwrap();
+        assert!(items.len() == 12 && items.iter().all(|item| item.took >= Duration::from_millis(20)), "{items:?}");
+        (items.iter().map(|item| item.took).sum(), items.iter().map(|item| item.worker).collect())
+    };
+    let begun = std::time::Instant::now();
+    pool.batch().journal(room.file()).map(nap, 0..12).unwrap();
+    let (all, workers) = took(&room.file());
+    assert!(all <= begun.elapsed(), "{all:?}");
+    assert_eq!(workers, vec![Some(pool.workers()[0].pid); 12]);
+    let flow = room.directory.path().join("flow.db");
+    let begun = std::time::Instant::now();
+    pool.flow(0..12u64).journal(&flow).map(nap).count().unwrap();
+    let (all, workers) = took(&flow);
+    assert!(all <= begun.elapsed(), "{all:?}");
+    assert_eq!(workers, vec![Some(pool.workers()[0].pid); 12]);
+}
+
+#[task]
+fn odd_ones_out(x: u64, log: PathBuf) -> u64 {
+    noted_square(x, log);
+    assert!(x % 100 != 40, "no {x}");
+    x
+}
+
+/// A `map` ends with the first failure, and keeps what was done by then.
+#[test]
+fn a_map_that_fails_tells_the_first_failure_and_keeps_what_ran() {
+    let (room, pool) = (Room::new(), pool());
+    let items = || (0..400u64).map(|x| (x, room.log()));
+    let error = pool.batch().journal(room.file()).chunk_size(3).map(odd_ones_out, items()).unwrap_err();
+    assert!(error.is_panicked() && error.item() == Some(40), "{error}");
+    let recorded = Journal::read(room.file()).unwrap().items().unwrap();
+    let ran = room.ran();
+    assert!(recorded.len() == ran.len() && (41..=400).contains(&ran.len()), "{} of {}", recorded.len(), ran.len());
+    let results = pool.batch().journal(room.file()).try_map(odd_ones_out, items()).unwrap();
+    let failed: Vec<usize> = (0..400).filter(|x| results[*x].is_err()).collect();
+    assert_eq!(failed, [40, 140, 240, 340]);
+    assert_eq!(room.ran().len() + ran.len(), 400);
+}
+
+#[test]
 fn a_flow_killed_ten_times_at_random_ends_with_every_result_right_and_no_item_recorded_twice() {
     killed_ten_times(100_000, "reduce");
 }
@@ -408,4 +492,55 @@ fn a_full_disk_ends_the_batch_with_a_clear_error_and_what_was_recorded_stays() {
     assert!(said.contains("No space left on device") && said.contains("make room"), "{said}");
     let journal = Journal::read(room.directory.path().join("copy.db")).unwrap();
     assert_eq!(journal.len(), journal.records());
+}
+
+/// What the helper program says of a journal in a directory where nothing can be made.
+fn refused_in(said: &str, reason: &str, directory: &Path) {
+    assert!(said.contains(reason) && said.contains("run.db"), "{said}");
+    assert_eq!(fs::read_dir(directory).unwrap().count(), 0);
+}
+
+#[test]
+fn a_directory_of_somebody_else_ends_the_batch_with_a_clear_error() {
+    let room = Room::new();
+    let outside = room.directory.path();
+    let directory = outside.join("closed");
+    fs::create_dir(&directory).unwrap();
+    // Where nobody in particular can run it, too.
+    let program = outside.join("journaled");
+    fs::copy(env!("CARGO_BIN_EXE_journaled"), &program).unwrap();
+    for (path, mode) in [(outside, 0o755), (&*program, 0o755), (&*directory, 0o555)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let mut command = Command::new(&program);
+    command.arg(directory.join("run.db")).args(["10", "1"]);
+    // Permissions do not hold for root.
+    if nix::unistd::geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    let output = match command.output() {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => skip!("no other user can be had here"),
+        output => output.expect("the program runs"),
+    };
+    assert!(!output.status.success());
+    refused_in(&String::from_utf8_lossy(&output.stderr), "Permission denied", &directory);
+}
+
+#[test]
+fn a_file_system_that_is_read_only_ends_the_batch_with_a_clear_error() {
+    let room = Room::new();
+    let disk = room.directory.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let script = format!(
+        "mount -t tmpfs none {0} && mount -o remount,ro {0} && {1} {0}/run.db 10 1",
+        disk.display(),
+        env!("CARGO_BIN_EXE_journaled")
+    );
+    let output = Command::new("unshare").args(["-rm", "sh", "-c", &script]).output().expect("unshare runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("mount:") || said.contains("unshare failed") || said.contains("Operation not permitted") {
+        skip!("no mount namespace is to be had here");
+    }
+    assert!(!output.status.success());
+    refused_in(&said, "Read-only file system", &disk);
 }

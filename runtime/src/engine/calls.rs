@@ -54,13 +54,17 @@ impl Calls<'_> {
         let mut feed = self.feed::<F, M, _>(items.into_iter(), false)?;
         let mut out = Vec::new();
         let mut failed = None;
+        if feed.has_journal() {
+            feed.record_all(|result| result.map(|value| out.push(value)))?;
+            return Ok(out);
+        }
         while let Some(step) = feed.next_done() {
             match step {
-                Step::Known(known) => out.push(feed.recall(known)?),
+                // There is none without a journal.
+                Step::Known(_) => {}
                 Step::Failed(error) => failed = Some(error),
                 Step::Sent(sent) => {
                     out.reserve(sent.items);
-                    // All are recorded, whichever fails.
                     for item in 0..sent.items {
                         match feed.read(&sent, item) {
                             Ok(value) => out.push(value),
@@ -76,7 +80,6 @@ impl Calls<'_> {
                 Some(error) => return Err(error),
             }
         }
-        feed.close_journal()?;
         Ok(out)
     }
 
@@ -89,14 +92,20 @@ impl Calls<'_> {
     {
         let mut feed = self.feed::<F, M, _>(items.into_iter(), false)?;
         let mut out = Vec::new();
+        if feed.has_journal() {
+            feed.record_all(|result| {
+                out.push(result);
+                Ok(())
+            })?;
+            return Ok(out);
+        }
         while let Some(step) = feed.next_done() {
             match step {
-                Step::Known(known) => out.push(feed.recall(known)),
+                Step::Known(_) => {}
                 Step::Failed(error) => out.push(Err(error)),
                 Step::Sent(sent) => out.extend((0..sent.items).map(|item| feed.read(&sent, item))),
             }
         }
-        feed.close_journal()?;
         Ok(out)
     }
 
@@ -249,7 +258,7 @@ where
                 Some(Step::Failed(error)) => {
                     let item = error.item().unwrap_or(0);
                     let lost = vec![Lost { item, stage: 0, error }];
-                    self.ready.push_back(Ok(Part { first: item, items: 1, outcome: None, lost }));
+                    self.ready.push_back(Ok(Part { first: item, items: 1, outcome: None, lost, ran: None }));
                 }
                 Some(Step::Sent(sent)) => {
                     for piece in sent.flight.outcome() {
@@ -270,7 +279,7 @@ fn part_of<R: Message>(flight: &Flight, first: usize, piece: &Piece) -> (Option<
         Piece::Reply(reply) => reply.range(),
         Piece::Lost { range, .. } => range.clone(),
     };
-    let mut part = Part { first: first + range.start, items: range.len(), outcome: None, lost: Vec::new() };
+    let mut part = Part { first: first + range.start, items: range.len(), outcome: None, lost: Vec::new(), ran: None };
     match piece {
         Piece::Reply(reply) => {
             let mut failed: Vec<(usize, u32)> = reply.failed().collect();

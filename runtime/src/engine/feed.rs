@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -305,9 +305,9 @@ where
             if self.steps.front()?.is_done() {
                 continue;
             }
-            // Where all results are wanted anyway, many are taken at once; what is to be recorded is not kept waiting.
+            // Where all results are wanted anyway, many are taken at once.
             let open = self.sent.saturating_sub(done);
-            let few = if self.lazy || self.journal.is_some() {
+            let few = if self.lazy {
                 open.saturating_sub(1)
             } else if self.closed {
                 0
@@ -345,7 +345,7 @@ where
     pub(super) fn read<R: Message>(&mut self, sent: &Sent, item: usize) -> Result<R, TaskError> {
         let result = read(&sent.flight, item);
         match (&mut self.journal, sent.running.get(item)) {
-            (Some(journal), Some(running)) => journal.settle(*running, result),
+            (Some(journal), Some(running)) => journal.settle(*running, None, result),
             _ => result,
         }
     }
@@ -354,6 +354,53 @@ where
         match &mut self.journal {
             Some(journal) => journal.recall(known),
             None => Err(TaskError::Cancelled { context: self.course.context(Some(known.index())) }),
+        }
+    }
+
+    pub(super) fn has_journal(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// Runs the whole batch and gives its results in order to `take`, whose first error ends it. Each is recorded as soon as it is there,
+    /// whatever before it is not.
+    pub(super) fn record_all<R: Message>(
+        &mut self,
+        mut take: impl FnMut(Result<R, TaskError>) -> Result<(), TaskError>,
+    ) -> Result<(), TaskError> {
+        let mut ahead: BTreeMap<usize, Result<R, TaskError>> = BTreeMap::new();
+        let (mut next, mut failed) = (0, None);
+        while let Some(step) = self.any_done() {
+            match step {
+                Step::Known(known) => {
+                    ahead.insert(known.index(), self.recall(known));
+                }
+                Step::Failed(error) => {
+                    ahead.insert(error.item().unwrap_or(self.next), Err(error));
+                }
+                Step::Sent(sent) => {
+                    ahead.extend((0..sent.items).map(|item| (sent.first + item, self.read(&sent, item))));
+                }
+            }
+            while failed.is_none()
+                && let Some(result) = ahead.remove(&next)
+            {
+                next += 1;
+                failed = take(result).err();
+            }
+            if failed.is_some() && self.course.ending().is_none() {
+                // What runs is recorded all the same.
+                self.hub.end(&self.course, Ending::Cancelled, CancelLevel::Cooperative);
+            }
+        }
+        let closed = self.close_journal();
+        match failed {
+            // The batch was stopped after a failure further on: that is what the caller wants to know.
+            Some(error) if error.is_stopped() => {
+                let mut causes = ahead.into_values().filter_map(Result::err);
+                Err(causes.find(|error| !error.is_stopped() && !error.is_cancelled()).unwrap_or(error))
+            }
+            Some(error) => Err(error),
+            None => closed,
         }
     }
 

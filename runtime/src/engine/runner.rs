@@ -470,6 +470,7 @@ fn run_here(
         attend: &mut attend,
         mishap: &mut |_| (),
         skips: &[],
+        most_mishaps: usize::MAX,
         caught: || (),
     };
     // SAFETY: so many input slots, found valid just now, and output slots in the space of the encoder.

@@ -209,7 +209,9 @@ impl Inline {
             let Some(Ok(journal)) = &mut journal else { return over(course.next::<F, M, _>(item, index), false) };
             match journal.admit::<M, _>(&item, index) {
                 Admitted::Known(known) => over(journal.recall(known), false),
-                Admitted::Runs(running) => over(journal.settle(running, course.next::<F, M, _>(item, index)), false),
+                Admitted::Runs(running) => {
+                    over(journal.settle(running, None, course.next::<F, M, _>(item, index)), false)
+                }
                 Admitted::Failed(error) => over(Err(error), true),
             }
         };
@@ -337,6 +339,7 @@ impl Course<'_> {
             attend: &mut |_, _| true,
             mishap: &mut |_| (),
             skips: &[],
+            most_mishaps: usize::MAX,
             caught: || (),
         };
         let limit = self.policy.timeout;
@@ -412,6 +415,7 @@ impl Inline {
             attend: &mut attend,
             mishap: &mut mishap,
             skips: &[],
+            most_mishaps: policy.on_error.most().unwrap_or(usize::MAX),
             caught: || (),
         };
         // SAFETY: as many input slots as said, that this program's own items were encoded into, and one output slot of its layout.
@@ -478,7 +482,13 @@ impl Inline {
                     (Some(meter), lost) => meter.done(lost as u64, lost as u64),
                     (None, _) => {}
                 }
-                return (!lost.is_empty()).then_some(Ok(Part { first, items: next - first, outcome: None, lost }));
+                return (!lost.is_empty()).then_some(Ok(Part {
+                    first,
+                    items: next - first,
+                    outcome: None,
+                    lost,
+                    ran: None,
+                }));
             }
             let begun = Instant::now();
             let Some((kept, failed)) = self.run_chunk::<P>(&policy, Chunk { inputs, encoder, items: written, first })
@@ -500,7 +510,7 @@ impl Inline {
             if let Some(meter) = &meter {
                 meter.done((next - first) as u64, (failed + lost.len()) as u64);
             }
-            Some(Ok(Part { first, items: next - first, outcome, lost }))
+            Some(Ok(Part { first, items: next - first, outcome, lost, ran: None }))
         })
     }
 }

@@ -4,7 +4,7 @@ mod inline;
 mod part;
 
 pub use inline::Inline;
-pub use part::{Kept, Lost, Part, ProgramOptions};
+pub use part::{Kept, Lost, Part, ProgramOptions, Ran};
 
 use crate::flow::{Flow, Item, Start};
 use crate::pool::hand_out;

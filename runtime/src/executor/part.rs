@@ -32,6 +32,19 @@ pub struct Part<R> {
     pub outcome: Option<Kept<R>>,
     /// Items that are not in the result for reasons the workers know nothing of.
     pub lost: Vec<Lost>,
+    /// If it has but one item.
+    pub ran: Option<Ran>,
+}
+
+/// How an item was run, as far as its engine has measured that.
+#[derive(Debug, Clone, Copy)]
+pub struct Ran {
+    /// How long its last try took.
+    pub nanos: u64,
+    /// The process that ran it.
+    pub worker: u32,
+    /// How often it was tried.
+    pub tries: u32,
 }
 
 /// An item that its worker died of, or that was never begun.

@@ -110,7 +110,7 @@ impl Names<'_> {
         merged: bool,
         mut tell: impl FnMut(FlowError),
     ) -> Option<Kept<Outcome<P>>> {
-        let Part { first, items, outcome, lost } = part;
+        let Part { first, items, outcome, lost, .. } = part;
         let last = self.last();
         let item = |item: usize| (!merged).then_some(item);
         let stage = |stage: u32| if merged { last } else { stage };

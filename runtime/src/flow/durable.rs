@@ -5,7 +5,7 @@
 //! wherever they came from, so an end cannot tell the difference.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -54,6 +54,8 @@ impl Mark {
 
 /// So many recorded items in a row end a run of the engine, which would have to wait for them.
 const MOST_ASIDE: usize = 256;
+/// So many parts that wait for one before them end a run of the engine, which would make more and more of them.
+const MOST_AHEAD: usize = 1024;
 
 impl<'e, E: Executor, I: Iterator + 'e> Run<'e, E, I> {
     /// What the items give, chunk by chunk; with a journal, item by item, and from there where it has them.
@@ -104,6 +106,8 @@ struct Source<I: Iterator> {
     passed: VecDeque<Option<(usize, Running)>>,
     /// The engine's number of the first of those.
     first: usize,
+    /// How many parts are there before their turn.
+    ahead: usize,
 }
 
 /// What the next item turned out to be.
@@ -139,11 +143,16 @@ impl<I: Iterator> Source<I> {
         }
     }
 
-    /// What was found aside and is to be handed on before item `ready`, or else before anything that the engine has.
+    /// Does this item come before all that the engine has?
+    fn is_next(&self, index: usize) -> bool {
+        let first = self.passed.front().and_then(|passed| Some(passed.as_ref()?.0));
+        first.is_none_or(|first| index < first)
+    }
+
+    /// What was found aside and is to be handed on now: before item `ready`, and before anything that the engine has.
     fn take_aside(&mut self, ready: Option<usize>, unordered: bool) -> Option<(usize, Aside)> {
         let index = self.aside.front()?.0;
-        let first = ready.or(self.passed.front().and_then(|passed| Some(passed.as_ref()?.0)));
-        let is_next = unordered || first.is_none_or(|first| index < first);
+        let is_next = unordered || ready.is_none_or(|ready| index < ready) && self.is_next(index);
         if is_next { self.aside.pop_front() } else { None }
     }
 
@@ -177,6 +186,7 @@ where
 
     fn next(&mut self) -> Option<I::Item> {
         let mut source = self.source.borrow_mut();
+        self.is_over |= source.ahead >= MOST_AHEAD;
         for _ in 0..MOST_ASIDE {
             if self.is_over {
                 return None;
@@ -209,8 +219,12 @@ where
     course: Option<Course<'e, T::Partial>>,
     /// The item that was there when it began.
     began_with: Option<usize>,
-    /// What it gave last.
-    ready: Option<Part<Outcome<T::Partial>>>,
+    /// What it gave, recorded, before its turn.
+    ahead: BTreeMap<usize, Part<Outcome<T::Partial>>>,
+    /// Why there will be no more, once all that is there in its turn was handed on.
+    failed: Option<TaskError>,
+    /// Are parts handed on as they come?
+    unordered: bool,
     is_over: bool,
     types: PhantomData<fn() -> (S, C)>,
 }
@@ -228,12 +242,15 @@ where
         let Run { engine, items, options, names, .. } = run;
         let run = options.run.set(|policy| {
             policy.chunk = Some(1);
+            policy.timed = true;
             // That is what this is for.
             policy.journal = None;
         });
-        let options = ProgramOptions { run, ..options };
+        let unordered = options.unordered;
+        // What is done is recorded, whatever before it is not.
+        let options = ProgramOptions { run, unordered: true, ..options };
         let (held, aside, passed) = (None, VecDeque::new(), VecDeque::new());
-        let source = Source { items, journal, next: 0, held, aside, passed, first: 0 };
+        let source = Source { items, journal, next: 0, held, aside, passed, first: 0, ahead: 0 };
         let source = Rc::new(RefCell::new(source));
         Durable {
             engine,
@@ -242,7 +259,9 @@ where
             source,
             course: None,
             began_with: None,
-            ready: None,
+            ahead: BTreeMap::new(),
+            failed: None,
+            unordered,
             is_over: false,
             types: PhantomData,
         }
@@ -251,13 +270,18 @@ where
     /// The next part; `None`: there is none.
     fn part(&mut self) -> Option<Result<Part<Outcome<T::Partial>>, TaskError>> {
         loop {
-            let ready = self.ready.as_ref().map(|part| part.first);
-            let aside = self.source.borrow_mut().take_aside(ready, self.options.unordered);
+            let ready = self.ahead.first_key_value().map(|(index, _)| *index);
+            let aside = self.source.borrow_mut().take_aside(ready, self.unordered);
             if let Some((index, aside)) = aside {
                 return Some(self.part_aside(index, aside));
             }
-            if let Some(part) = self.ready.take() {
-                return Some(Ok(part));
+            if let Some(index) = ready.filter(|index| self.unordered || self.source.borrow().is_next(*index)) {
+                let part = self.ahead.remove(&index);
+                self.source.borrow_mut().ahead = self.ahead.len();
+                return part.map(Ok);
+            }
+            if let Some(error) = self.failed.take() {
+                return Some(Err(error));
             }
             let Some(course) = &mut self.course else {
                 // Nothing is under way: what is recorded needs no engine.
@@ -273,28 +297,37 @@ where
                 continue;
             };
             match course.next() {
-                // While it was made, items may have been found that come before it.
                 Some(part) => match part.and_then(|part| self.record(part)) {
-                    Ok(part) => self.ready = Some(part),
-                    Err(error) => return Some(Err(error)),
+                    Ok(part) => {
+                        self.ahead.insert(part.first, part);
+                        self.source.borrow_mut().ahead = self.ahead.len();
+                    }
+                    Err(error) => {
+                        self.course = None;
+                        self.failed = Some(error);
+                    }
                 },
-                None => self.course = None,
+                None => self.end(),
             }
-            let source = self.source.borrow();
-            // What began this run was not taken, and nobody says why: it never will be.
-            if self.course.is_none()
-                && let Some((_, index, _)) = source.held
-                && source.passed.is_empty()
-                && self.began_with == Some(index)
-            {
-                return Some(Err(TaskError::Cancelled { context: self.context(index) }));
-            }
+        }
+    }
+
+    /// The engine's run is over.
+    fn end(&mut self) {
+        self.course = None;
+        let mut source = self.source.borrow_mut();
+        source.passed.clear();
+        // What began this run was not taken, and nobody says why: it never will be.
+        if let Some((_, index, _)) = source.held
+            && self.began_with == Some(index)
+        {
+            drop(source);
+            self.failed = Some(TaskError::Cancelled { context: self.context(index) });
         }
     }
 
     fn begin(&mut self) {
         let mut source = self.source.borrow_mut();
-        source.passed.clear();
         source.first = 0;
         self.began_with = source.held.as_ref().map(|(_, index, _)| *index);
         let items = Passing::<I, S, C, T> { source: self.source.clone(), is_over: false, types: PhantomData };
@@ -312,9 +345,13 @@ where
                     kind: error.kind(),
                 })
             }
-            Aside::Failed(error) => {
-                Ok(Part { first: index, items: 1, outcome: None, lost: vec![Lost { item: index, stage: 0, error }] })
-            }
+            Aside::Failed(error) => Ok(Part {
+                first: index,
+                items: 1,
+                outcome: None,
+                lost: vec![Lost { item: index, stage: 0, error }],
+                ran: None,
+            }),
         }
     }
 
@@ -337,7 +374,7 @@ where
         part.lost.iter_mut().for_each(|lost| lost.item = index);
         if let Some(fate) = self.fate_of(&part, index)? {
             let text = fate.marks.first().map(|mark| self.names.text(index, mark));
-            source.journal.keep_fate(running, fate, text)?;
+            source.journal.keep_fate(running, part.ran, fate, text)?;
         }
         Ok(part)
     }
@@ -376,7 +413,7 @@ where
 
 /// What an item gave, as a part of a run.
 fn part_of<P: Message>(index: usize, fate: Fate<P>) -> Result<Part<Outcome<P>>, EncodeError> {
-    let mut part = Part { first: index, items: 1, outcome: None, lost: Vec::new() };
+    let mut part = Part { first: index, items: 1, outcome: None, lost: Vec::new(), ran: None };
     let mut mishaps = Vec::new();
     for Mark { stage, why } in fate.marks {
         match why {

@@ -159,7 +159,7 @@ unsafe fn run_chunk<V, T: Terminal<V>>(
     stateful: bool,
     mut each: impl FnMut(usize, &mut T::Acc, &mut Cx<'_>) -> bool,
 ) {
-    let RunCtx { lo, hi, progress, attention, skips, caught, .. } = *run;
+    let RunCtx { lo, hi, progress, attention, skips, most_mishaps, caught, .. } = *run;
     let attend = &mut *run.attend;
     let encoder = &mut *run.encoder;
     let mut cx = Cx { progress, word: 0, state: &mut *run.state, mishaps: Vec::new() };
@@ -173,6 +173,9 @@ unsafe fn run_chunk<V, T: Terminal<V>>(
                 if attention.load(Relaxed) != 0 {
                     // Whoever sees what this leads to sees why.
                     fence(Acquire);
+                    if cx.mishaps.len() >= most_mishaps {
+                        return Pass::Done;
+                    }
                     if !attend(item, encoder) {
                         return Pass::Stopped;
                     }

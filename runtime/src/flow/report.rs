@@ -26,6 +26,9 @@ impl fmt::Debug for Report<'_> {
 impl Report<'_> {
     /// An item ended its way.
     pub(super) fn tell(&mut self, error: FlowError) {
+        if self.is_over() {
+            return;
+        }
         self.count(&error);
         match &mut self.handler {
             Some(handler) => handler(error),

@@ -18,7 +18,7 @@ pub(super) enum Parts<'e, T> {
 
 /// Results of a flow, lazily; made by [`Flow::stream`](super::Flow::stream).
 ///
-/// A value that ended its way early is an `Err`, before the values of its chunk, unless the flow has a handler
+/// A value that ended its way early is an `Err`, before the values of its chunk, unless the flow ends with it, or the flow has a handler
 /// ([`Flow::on_failure`](super::Flow::on_failure)), which is told instead. The iteration can go on after it.
 ///
 /// Dropping it cancels what has not begun, and stops running chunks after their current item.
@@ -118,9 +118,13 @@ impl<'e, T: Message> FlowStream<'e, T> {
         let (ready, quiet, names) = (&mut self.ready, self.quiet, &self.names);
         let kept = names.open(part, false, |error| match quiet {
             true => names.tell(error),
+            false if names.is_over() => {}
             false => {
                 names.report.borrow_mut().count(&error);
-                ready.push_back(Err(error));
+                // The one that ends the flow comes last: see `end`.
+                if !names.is_over() {
+                    ready.push_back(Err(error));
+                }
             }
         });
         ready.extend(kept.and_then(|kept| partial(&kept)).into_iter().flatten().map(Ok));

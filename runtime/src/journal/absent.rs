@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::executor::Ran;
 use crate::flow::Fate;
 use crate::message::Message;
 use crate::task::{Accept, TaskEntry, TaskError};
@@ -61,7 +62,12 @@ impl Run {
         match *self {}
     }
 
-    pub(crate) fn settle<R: Message>(&mut self, _: Running, _: Result<R, TaskError>) -> Result<R, TaskError> {
+    pub(crate) fn settle<R: Message>(
+        &mut self,
+        _: Running,
+        _: Option<Ran>,
+        _: Result<R, TaskError>,
+    ) -> Result<R, TaskError> {
         match *self {}
     }
 
@@ -69,7 +75,13 @@ impl Run {
         match *self {}
     }
 
-    pub(crate) fn keep_fate<P: Message>(&mut self, _: Running, _: Fate<P>, _: Option<String>) -> Result<(), TaskError> {
+    pub(crate) fn keep_fate<P: Message>(
+        &mut self,
+        _: Running,
+        _: Option<Ran>,
+        _: Fate<P>,
+        _: Option<String>,
+    ) -> Result<(), TaskError> {
         match *self {}
     }
 

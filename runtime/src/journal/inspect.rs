@@ -64,7 +64,8 @@ pub struct JournalItem {
     pub tries: u32,
     /// The process that ran it, where that is known.
     pub worker: Option<u32>,
-    /// From when it was handed to the engine to when its result was there: with what waited before it.
+    /// How long its last try ran. On an engine over a network: from when it was handed to the engine to when its result was there, with what
+    /// waited before it.
     pub took: Duration,
     /// When it was recorded.
     pub at: SystemTime,

@@ -64,6 +64,8 @@ impl StorageBackend for Overlay {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        #[cfg(test)]
+        noted::note(offset, out.len());
         let layer = self.layer();
         if offset.checked_add(out.len() as u64).is_none_or(|end| end > layer.len) {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than it says"));
@@ -111,6 +113,30 @@ impl StorageBackend for Overlay {
             done += len;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod noted {
+    //! Which bytes of files this thread has asked for.
+
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local! {
+        static NOTED: RefCell<Option<BTreeSet<u64>>> = const { RefCell::new(None) };
+    }
+
+    pub(in crate::journal) fn begin() {
+        NOTED.set(Some(BTreeSet::new()));
+    }
+
+    pub(in crate::journal) fn take() -> BTreeSet<u64> {
+        NOTED.take().unwrap_or_default()
+    }
+
+    pub(super) fn note(offset: u64, len: usize) {
+        NOTED.with_borrow_mut(|noted| noted.iter_mut().for_each(|noted| noted.extend(offset..offset + len as u64)));
     }
 }
 

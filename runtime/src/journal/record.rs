@@ -8,10 +8,15 @@
 //! ```
 //! `len` counts what follows it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::collections::HashMap;
+
+use crate::sys::clock;
 
 /// Names an item: the first half of a hash of its task, its input, and how many equal ones came before it.
 pub(crate) type Key = [u8; 16];
+
+/// What there is by key. They are hashes already; another round spreads them over the table, at next to no cost.
+pub(super) type ByKey<V> = HashMap<Key, V, foldhash::fast::RandomState>;
 
 const CHECKSUM: usize = 16;
 const FIXED: usize = 16 + 4 + 8 + 1 + 4 + 4 + 8 + 8 + 4;
@@ -46,7 +51,7 @@ pub(crate) struct Record<'a> {
     pub(crate) tries: u32,
     /// The process that ran it; 0 where nobody knows.
     pub(crate) worker: u32,
-    /// From when it was handed out to when its result was there, with what lay before it; 0 where nobody measured.
+    /// How long it ran; where nobody measured that, from when it was handed out to when its result was there.
     pub(crate) nanos: u64,
     /// Milliseconds since 1970.
     pub(crate) at: u64,
@@ -58,7 +63,7 @@ pub(crate) struct Record<'a> {
 
 /// Now, as records have it.
 pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    clock::wall_millis()
 }
 
 impl<'a> Record<'a> {

@@ -1,15 +1,15 @@
 //! What a batch asks its journal, item by item: is it recorded ([`Run::admit`]), what was its result ([`Run::recall`]); and what it tells it: here is
 //! one ([`Run::settle`]), that was all ([`Run::finish`]).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::record::{self, Key, Outcome, Record};
+use super::record::{self, ByKey, Key, Outcome, Record};
 use super::store::{Place, RunRow, Segment};
 use super::writer::Open;
 use super::{Journal, JournalError, kept};
 use crate::ErrorKind;
+use crate::executor::Ran;
 use crate::message::{DecodeError, EncodeError, Flat, Message};
 use crate::task::{Accept, TaskContext, TaskEntry, TaskError};
 
@@ -22,7 +22,9 @@ pub(crate) struct Run {
     inputs: Flat,
     pub(super) outputs: Flat,
     /// How many items with this hash came by.
-    equal: HashMap<[u8; 16], u32>,
+    equal: ByKey<u32>,
+    /// What is hashed of an item.
+    hashed: Vec<u8>,
     /// The segment that was last read from.
     last: Option<(u64, Segment)>,
     row: RunRow,
@@ -44,8 +46,8 @@ struct Subject {
     entry: &'static TaskEntry,
     name: Arc<str>,
     version: u32,
-    /// What an item is known by besides its input.
-    seed: blake3::Hasher,
+    /// A hash of what an item is known by besides its input.
+    seed: [u8; 32],
 }
 
 impl Subject {
@@ -61,7 +63,7 @@ impl Subject {
         for layout in [entry.input(), entry.output()] {
             seed.update(&(layout.size as u64).to_le_bytes());
         }
-        Subject { entry, name, version, seed }
+        Subject { entry, name, version, seed: *seed.finalize().as_bytes() }
     }
 }
 
@@ -98,6 +100,8 @@ pub(super) struct Ended {
     pub(super) text: Option<String>,
     pub(super) tries: u32,
     pub(super) worker: u32,
+    /// `None`: nobody measured.
+    pub(super) nanos: Option<u64>,
 }
 
 impl Known {
@@ -139,7 +143,8 @@ impl Run {
             others,
             inputs: Flat::new().map_err(no_memory)?,
             outputs: Flat::new().map_err(no_memory)?,
-            equal: HashMap::new(),
+            equal: ByKey::default(),
+            hashed: Vec::new(),
             last: None,
             row,
         })
@@ -159,24 +164,25 @@ impl Run {
                 });
             }
         };
-        let mut hash = self.desk.subject.seed.clone();
-        hash.update(&(bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-        let input = half(&hash);
+        let input = key_of(&mut self.hashed, &self.desk.subject.seed, bytes);
         let equal = self.equal.entry(input).or_default();
-        hash.update(&equal.to_le_bytes());
+        let key = match *equal {
+            0 => input,
+            // No other key is a hash of so few bytes.
+            before => key_of(&mut self.hashed, &input, &before.to_le_bytes()),
+        };
         *equal += 1;
-        let key = half(&hash);
-        match self.desk.open.find(&key) {
+        let found = self.desk.open.look(&key, index, self.desk.task, &self.others);
+        match found.place {
             Some(place) if place.outcome == Outcome::Done || !self.desk.journal.retry_failed => {
                 self.row.reused += 1;
                 Admitted::Known(Known { key, index })
             }
-            found => {
+            place => {
                 self.row.ran += 1;
-                if found.is_none() {
-                    self.row.changed += u64::from(self.desk.open.had(&[self.desk.task], index));
-                    self.row.outdated += u64::from(self.desk.open.had(&self.others, index));
+                if place.is_none() {
+                    self.row.changed += u64::from(found.changed);
+                    self.row.outdated += u64::from(found.outdated);
                 }
                 Admitted::Runs(Running { key, index, since: Instant::now() })
             }
@@ -226,8 +232,13 @@ impl Run {
     }
 
     /// Records what the engine made of an item. If that cannot be done, so it is said instead of the result.
-    pub(crate) fn settle<R: Message>(&mut self, item: Running, result: Result<R, TaskError>) -> Result<R, TaskError> {
-        self.keep(item, &result)?;
+    pub(crate) fn settle<R: Message>(
+        &mut self,
+        item: Running,
+        ran: Option<Ran>,
+        result: Result<R, TaskError>,
+    ) -> Result<R, TaskError> {
+        self.keep(item, ran, &result)?;
         result
     }
 
@@ -237,7 +248,12 @@ impl Run {
     }
 
     /// Records a result, if it is one that stays.
-    fn keep<R: Message>(&mut self, item: Running, result: &Result<R, TaskError>) -> Result<(), TaskError> {
+    fn keep<R: Message>(
+        &mut self,
+        item: Running,
+        ran: Option<Ran>,
+        result: &Result<R, TaskError>,
+    ) -> Result<(), TaskError> {
         let desk = &self.desk;
         match result {
             Ok(found) => {
@@ -245,21 +261,27 @@ impl Run {
                 // Looked at where it was just written.
                 let text = crate::task::failure_at(desk.subject.entry, value);
                 let outcome = if text.is_some() { Outcome::Failed } else { Outcome::Done };
-                desk.write(item, &Ended { outcome, text, tries: 1, worker: 0 }, value)
+                desk.write(item, &Ended { outcome, text, ..Ended::done(ran) }, value)
             }
             Err(error) => {
                 let Some(known) = kept::of(error) else { return Ok(()) };
                 let value = self.outputs.of(&known).map_err(|error| desk.not_written(item, &error))?;
-                desk.write(item, &Ended::lost(error, error.to_string()), value)
+                desk.write(item, &Ended::lost(ran, error, error.to_string()), value)
             }
         }
     }
 }
 
 impl Ended {
-    pub(super) fn lost(error: &TaskError, text: String) -> Ended {
-        let (tries, worker) = (error.tries().unwrap_or(1), error.worker().unwrap_or(0));
-        Ended { outcome: Outcome::Lost, text: Some(text), tries, worker }
+    pub(super) fn done(ran: Option<Ran>) -> Ended {
+        let (tries, worker) = ran.map_or((1, 0), |ran| (ran.tries, ran.worker));
+        Ended { outcome: Outcome::Done, text: None, tries, worker, nanos: ran.map(|ran| ran.nanos) }
+    }
+
+    pub(super) fn lost(ran: Option<Ran>, error: &TaskError, text: String) -> Ended {
+        let done = Ended::done(ran);
+        let (tries, worker) = (error.tries().unwrap_or(done.tries), error.worker().unwrap_or(done.worker));
+        Ended { outcome: Outcome::Lost, text: Some(text), tries, worker, nanos: done.nanos }
     }
 }
 
@@ -280,6 +302,7 @@ impl Desk {
     /// Records an item.
     pub(super) fn write(&self, item: Running, ended: &Ended, value: &[u8]) -> Result<(), TaskError> {
         let Running { key, index, since } = item;
+        let now = Instant::now();
         let record = Record {
             key,
             task: self.task,
@@ -287,12 +310,12 @@ impl Desk {
             outcome: ended.outcome,
             tries: ended.tries,
             worker: ended.worker,
-            nanos: since.elapsed().as_nanos() as u64,
+            nanos: ended.nanos.unwrap_or_else(|| now.saturating_duration_since(since).as_nanos() as u64),
             at: record::now(),
             text: ended.text.as_deref().unwrap_or_default(),
             value,
         };
-        self.open.record(&record, self.journal.durability).map_err(|error| lost(self.context(Some(index)), &error))
+        self.open.record(&record, now, self.journal.durability).map_err(|error| lost(self.context(Some(index)), &error))
     }
 }
 
@@ -304,10 +327,26 @@ impl Drop for Run {
     }
 }
 
-fn half(hash: &blake3::Hasher) -> [u8; 16] {
-    let hash = hash.finalize();
-    let mut first = [0; 16];
-    first.copy_from_slice(&hash.as_bytes()[..16]);
+/// More than this is not copied to be hashed.
+const MOST_COPIED: usize = 1024;
+
+/// The key of these bytes after those: the first half of the BLAKE3 hash of both, with the length of the second between them.
+fn key_of(hashed: &mut Vec<u8>, before: &[u8], bytes: &[u8]) -> Key {
+    let len = (bytes.len() as u64).to_le_bytes();
+    let hash = if bytes.len() <= MOST_COPIED {
+        hashed.clear();
+        [before, &len, bytes].iter().for_each(|part| hashed.extend_from_slice(part));
+        // Of few bytes at once: a hasher is 2 KB to be set up.
+        blake3::hash(hashed)
+    } else {
+        let mut hasher = blake3::Hasher::new();
+        [before, &len, bytes].iter().for_each(|part| {
+            hasher.update(part);
+        });
+        hasher.finalize()
+    };
+    let mut first = Key::default();
+    first.copy_from_slice(&hash.as_bytes()[..size_of::<Key>()]);
     first
 }
 

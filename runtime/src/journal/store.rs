@@ -19,7 +19,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Sto
 
 use super::JournalError;
 use super::overlay::Overlay;
-use super::record::{self, Key, Outcome, Record};
+use super::record::{self, ByKey, Outcome, Record};
 use crate::{ErrorKind, crash};
 
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
@@ -74,7 +74,7 @@ impl RunRow {
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     /// The newest record of each item.
-    pub(super) index: HashMap<Key, Place>,
+    pub(super) index: ByKey<Place>,
     pub(super) tasks: Vec<KnownTask>,
     pub(super) runs: Vec<RunRow>,
     /// How many records there are, those that were superseded included.

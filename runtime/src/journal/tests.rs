@@ -1,9 +1,12 @@
 //! Journals that lose power, are cut off, damaged or not journals at all.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use redb::StorageBackend;
 
@@ -190,7 +193,7 @@ fn small(directory: &std::path::Path) -> (std::path::PathBuf, Vec<u8>) {
             text: "",
             value: &value,
         };
-        open.record(&record, super::Durability::EachItem).unwrap();
+        open.record(&record, Instant::now(), super::Durability::EachItem).unwrap();
     }
     drop(open);
     let bytes = fs::read(&path).unwrap();
@@ -208,54 +211,92 @@ fn unlocked<T>(mut ask: impl FnMut() -> Result<T, ErrorKind>) -> Result<T, Error
     Err(ErrorKind::InUse)
 }
 
+/// The places of all bytes that are looked at when the file is opened and read.
+fn bytes_read(path: &std::path::Path) -> Vec<usize> {
+    super::overlay::noted::begin();
+    unlocked(|| items_of(path)).unwrap();
+    super::overlay::noted::take().into_iter().map(|at| at as usize).collect()
+}
+
 /// What a reader says of these bytes as a journal: its items, or that they are none.
 fn items_of(path: &std::path::Path) -> Result<HashSet<u64>, ErrorKind> {
     let journal = JournalReader::open(path).map_err(|error| error.kind())?;
     journal.items().map(|items| items.iter().map(|item| item.index).collect()).map_err(|error| error.kind())
 }
 
+/// Calls `check` with each number and a copy of the file, by two threads.
+fn for_each_byte(numbers: Vec<usize>, bytes: &[u8], check: impl Fn(usize, &File, &std::path::Path) + Sync) {
+    let directory = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for half in 0..2 {
+            let (numbers, check, path) = (&numbers, &check, directory.path().join(format!("copy-{half}.db")));
+            scope.spawn(move || {
+                fs::write(&path, bytes).unwrap();
+                let file = File::options().read(true).write(true).open(&path).unwrap();
+                numbers.iter().skip(half).step_by(2).for_each(|number| check(*number, &file, &path));
+            });
+        }
+    });
+}
+
+fn is_unchanged(path: &std::path::Path, bytes: &[u8]) -> bool {
+    fs::read(path).unwrap() == bytes
+}
+
+/// Every length up to the end of what is read of the whole file; behind that, where there are only pages that nothing is in, those next to the
+/// ends of pages.
 #[test]
 fn a_file_cut_off_anywhere_is_refused_and_left_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let (path, bytes) = small(directory.path());
-    let cuts = (0..bytes.len()).filter(|at| *at < 600 || at % 509 == 0 || bytes.len() - at < 64);
-    for len in cuts {
-        fs::write(&path, &bytes[..len]).unwrap();
-        let opened = || super::writer::Open::at(&path).map(|_| ()).map_err(|error| error.kind());
-        for refused in [unlocked(|| items_of(&path).map(|_| ())), unlocked(opened)] {
-            assert_eq!(refused, Err(ErrorKind::InvalidData), "cut at {len} of {}", bytes.len());
+    let used = bytes_read(&path).last().unwrap() + 1;
+    let is_of_interest = |len: &usize| *len < used || (len + 1) % 4096 < 3 || bytes.len() - len < 64;
+    // From the end, so that a cut is but one more.
+    let cuts: Vec<usize> = (0..bytes.len()).filter(is_of_interest).rev().collect();
+    for_each_byte(cuts, &bytes, |len, file, path| {
+        file.set_len(len as u64).unwrap();
+        assert_eq!(unlocked(|| items_of(path).map(drop)), Err(ErrorKind::InvalidData), "cut at {len}");
+        if len % 64 == 0 {
+            let opened = || super::writer::Open::at(path).map(drop).map_err(|error| error.kind());
+            assert_eq!(unlocked(opened), Err(ErrorKind::InvalidData), "cut at {len}");
+            assert!(is_unchanged(path, &bytes[..len]), "cut at {len}");
         }
-        assert_eq!(fs::read(&path).unwrap(), &bytes[..len], "cut at {len}");
-    }
+        assert_eq!(file.metadata().unwrap().len(), len as u64);
+    });
 }
 
+/// Every byte that is read at all; of the others nobody can tell.
 #[test]
 fn a_file_damaged_anywhere_is_refused_or_still_right_and_is_left_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let (path, bytes) = small(directory.path());
-    let used = (0..bytes.len()).filter(|at| bytes[*at] != 0 || at % 997 == 0);
-    let (mut refused, mut right) = (0, 0);
-    for at in used {
-        let mut damaged = bytes.clone();
-        damaged[at] ^= 1 << (at % 8);
-        fs::write(&path, &damaged).unwrap();
-        match unlocked(|| items_of(&path)) {
+    let used = bytes_read(&path);
+    let (refused, right) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    assert_eq!(unlocked(|| items_of(&path)), Ok(HashSet::from([0, 1, 2])));
+    for_each_byte(used, &bytes, |at, file, path| {
+        let damaged = [bytes[at] ^ 1 << (at % 8)];
+        file.write_all_at(&damaged, at as u64).unwrap();
+        match unlocked(|| items_of(path)) {
             Err(kind) => {
-                let why = || JournalReader::open(&path).map(|_| ()).map_err(|error| error.to_string());
+                let why = || JournalReader::open(path).map(drop).map_err(|error| error.to_string());
                 assert_eq!(kind, ErrorKind::InvalidData, "byte {at}: {:?}", why());
-                refused += 1;
+                refused.fetch_add(1, Relaxed);
             }
-            // A byte that means nothing, or one of a copy that is not used.
+            // A byte that means nothing, or the mark of the newest commit: then the one before it counts.
             Ok(items) => {
-                assert!(
-                    items == HashSet::from([0, 1, 2]) || items.is_subset(&HashSet::from([0, 1])),
-                    "byte {at}: {items:?}"
-                );
-                right += 1;
+                assert!(items == HashSet::from([0, 1, 2]) || items == HashSet::from([0, 1]), "byte {at}: {items:?}");
+                right.fetch_add(1, Relaxed);
             }
         }
-        assert_eq!(fs::read(&path).unwrap(), damaged, "byte {at}");
-    }
+        let mut now = [0];
+        file.read_exact_at(&mut now, at as u64).unwrap();
+        assert_eq!(now, damaged);
+        file.write_all_at(&bytes[at..=at], at as u64).unwrap();
+        if at % 256 == 0 {
+            assert!(is_unchanged(path, &bytes), "byte {at}");
+        }
+    });
+    let (refused, right) = (refused.into_inner(), right.into_inner());
     assert!(refused > 1000, "{refused} refused, {right} still right");
 }
 

@@ -3,6 +3,7 @@
 use super::kept::{self, Kept};
 use super::record::Outcome;
 use super::run::{Ended, Known, Run, Running};
+use crate::executor::Ran;
 use crate::flow::{Fate, Mark};
 use crate::message;
 use crate::message::Message;
@@ -43,10 +44,11 @@ impl Run {
     pub(crate) fn keep_fate<P: Message>(
         &mut self,
         item: Running,
+        ran: Option<Ran>,
         fate: Fate<P>,
         text: Option<String>,
     ) -> Result<(), TaskError> {
-        let mut ended = Ended { outcome: Outcome::Done, text: None, tries: 1, worker: 0 };
+        let mut ended = Ended::done(ran);
         let mut notes = Vec::with_capacity(fate.marks.len());
         for Mark { stage, why } in fate.marks {
             let why = match why {
@@ -59,7 +61,7 @@ impl Run {
                 Err(error) => {
                     // What says nothing of the item is tried again by the next run.
                     let Some(kept) = kept::of(&error) else { return Ok(()) };
-                    ended = Ended::lost(&error, String::new());
+                    ended = Ended::lost(ran, &error, String::new());
                     Why::Lost(kept)
                 }
             };

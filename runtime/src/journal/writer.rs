@@ -48,6 +48,16 @@ struct Queue {
     closing: bool,
 }
 
+/// What a journal says of an item before it is run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    pub(super) place: Option<Place>,
+    /// An item of this index had another input.
+    pub(super) changed: bool,
+    /// One was of another version.
+    pub(super) outdated: bool,
+}
+
 /// Open journals by device and inode.
 type OpenOnes = HashMap<(u64, u64), Weak<Open>>;
 
@@ -132,6 +142,16 @@ impl Open {
         lock(&self.shared().queue).contents.index.get(key).copied()
     }
 
+    /// What there is of an item; and where nothing is, of others that had its index when the file was opened.
+    pub(super) fn look(&self, key: &Key, index: u64, task: u32, others: &[u32]) -> Found {
+        let queue = lock(&self.shared().queue);
+        let contents = &queue.contents;
+        let place = contents.index.get(key).copied();
+        let had = |task: &u32| contents.seen.get(task).is_some_and(|seen| seen.contains(index));
+        let is_new = place.is_none();
+        Found { place, changed: is_new && had(&task), outdated: is_new && others.iter().any(had) }
+    }
+
     /// The records of a segment, which may not be committed yet.
     pub(super) fn segment(&self, number: u64) -> Result<Segment, JournalError> {
         if number >= lock(&self.shared().queue).contents.next_segment {
@@ -140,8 +160,8 @@ impl Open {
         self.shared().store.segment(number)
     }
 
-    /// Records an item. It is on disk when the next commit is done: see [`flush`](Self::flush).
-    pub(super) fn record(&self, record: &Record<'_>, durability: Durability) -> Result<(), JournalError> {
+    /// Records an item that is finished `now`. It is on disk when the next commit is done: see [`flush`](Self::flush).
+    pub(super) fn record(&self, record: &Record<'_>, now: Instant, durability: Durability) -> Result<(), JournalError> {
         let shared = self.shared();
         let mut queue = lock(&shared.queue);
         if let Some(error) = &queue.failed {
@@ -166,7 +186,6 @@ impl Open {
             Durability::EachItem => Duration::ZERO,
             Durability::Interval(interval) => interval,
         };
-        let now = Instant::now();
         // `None`: not in this life, unless it is full or somebody asks.
         let due = if queue.gathered.len() >= FULL { Some(now) } else { now.checked_add(wait) };
         if due.is_some_and(|due| queue.due.is_none_or(|earlier| due < earlier)) {
@@ -183,12 +202,6 @@ impl Open {
         let number = queue.contents.next_run;
         queue.contents.next_run += 1;
         queue.changes.runs.push((number, row));
-    }
-
-    /// Did the file have a record of an item of this index when it was opened, for one of these tasks?
-    pub(super) fn had(&self, tasks: &[u32], index: u64) -> bool {
-        let queue = lock(&self.shared().queue);
-        tasks.iter().any(|task| queue.contents.seen.get(task).is_some_and(|seen| seen.contains(index)))
     }
 
     /// Waits until all that was recorded before is on disk.

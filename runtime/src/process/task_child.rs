@@ -51,6 +51,7 @@ fn run(block: TaskBlock) -> Option<TaskFault> {
         hi: 1,
         progress: &AtomicU64::new(0),
         skips: &[],
+        most_mishaps: usize::MAX,
         caught: || (),
         encoder: &mut encoder,
         state: &mut WorkerState::none(Home::Process),

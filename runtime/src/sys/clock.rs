@@ -9,6 +9,15 @@ pub(crate) fn coarse_nanos() -> u64 {
     (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
 }
 
+/// Milliseconds since 1970, of CLOCK_REALTIME_COARSE: right to a few of them, and a few nanoseconds to read.
+#[cfg(feature = "journal")]
+pub(crate) fn wall_millis() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is writable for the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &mut now) };
+    (now.tv_sec as u64).wrapping_mul(1_000).wrapping_add(now.tv_nsec as u64 / 1_000_000)
+}
+
 /// Seconds of CLOCK_MONOTONIC_COARSE: equal in all processes, never set, a few nanoseconds to read.
 pub(crate) fn coarse_seconds() -> u32 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -63,6 +63,9 @@ pub struct RunCtx<'a> {
     pub mishap: &'a mut dyn FnMut(usize),
     /// Bit `i % 64` of word `i / 64` set: leave item `i` out. For programs that are committed by the chunk; may be shorter.
     pub skips: &'a [AtomicU64],
+    /// So many items that ended their way end the whole batch: such a program leaves out the items after the last of them, where it may ask
+    /// `attend` before each.
+    pub most_mishaps: usize,
     /// Called by such programs after each panic of a task that they caught.
     pub caught: fn(),
 }

@@ -142,6 +142,7 @@ impl Maker {
             attend: &mut |_, _| true,
             mishap: &mut |_| (),
             skips: &[],
+            most_mishaps: usize::MAX,
             caught: || (),
         };
         // SAFETY: `made_by` was given a state constructor and a valid input; a constructor writes no output slot.

@@ -86,6 +86,7 @@ impl Bench {
             hi: self.items,
             progress: &self.progress,
             skips: &[],
+            most_mishaps: usize::MAX,
             caught: || (),
             encoder: &mut self.encoder,
             state: &mut WorkerState::none(Home::default()),

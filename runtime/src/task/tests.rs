@@ -57,6 +57,7 @@ fn run<F: TaskFn<M>, M, A: Accept<M>>(
         hi,
         progress: &progress,
         skips: &[],
+        most_mishaps: usize::MAX,
         caught: || (),
         encoder: &mut encoder,
         state,

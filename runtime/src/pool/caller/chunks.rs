@@ -8,7 +8,7 @@ use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::feed::{Feed, Step};
+use super::feed::{Feed, News, Step};
 use super::runner::Runner;
 use crate::executor::{Kept, Lost, Part, ProgramOptions};
 use crate::message::Message;
@@ -94,8 +94,11 @@ fn part_of<R: Message>(held: &Rc<Held<R>>, first: usize, chunk: usize) -> (Part<
     let job = held.window.job();
     let range = job.view().range(chunk);
     let lost = |(item, stage, error)| Lost { item: first + item, stage, error };
-    let mut part = Part { first: first + range.start, items: range.len(), outcome: None, lost: Vec::new() };
+    let mut part = Part { first: first + range.start, items: range.len(), outcome: None, lost: Vec::new(), ran: None };
     part.lost.extend(job.lost_in(range.clone()).into_iter().map(lost));
+    if range.len() == 1 {
+        part.ran = job.ran(range.start);
+    }
     if job.is_given_up(chunk) {
         let error = job.why_given_up().error(TaskContext::new(job.context(0).task, None));
         return (part, Some(error));
@@ -217,40 +220,11 @@ where
     /// The parts that are done, of any window.
     fn read_any(&mut self) -> Option<()> {
         let feed = self.feed.as_mut()?;
-        let (core, bell) = (feed.core.clone(), feed.errand.bell.clone()?);
-        let steps = std::cell::RefCell::new(&mut feed.steps);
-        let say = || {
-            for step in steps.borrow().iter() {
-                if let Step::Window(flight) = step {
-                    flight.window.job().say_any_wanted();
-                }
-            }
-        };
-        let look = || {
-            let mut found: Vec<(usize, Vec<usize>)> = Vec::new();
-            for (at, step) in steps.borrow_mut().iter_mut().enumerate() {
-                match step {
-                    Step::Failed(_) | Step::Known(_) => found.push((at, Vec::new())),
-                    Step::Window(flight) => {
-                        let new = flight.newly_done();
-                        if !new.is_empty() {
-                            found.push((at, new));
-                        }
-                    }
-                }
-            }
-            (!found.is_empty() || core.is_hopeless()).then_some(found)
-        };
-        let found = bell::wait_until(bell.word(), None, say, look).unwrap_or_default();
-        for step in &feed.steps {
-            if let Step::Window(flight) = step {
-                flight.window.job().say_nothing_wanted();
-            }
-        }
-        if found.is_empty() {
+        let core = feed.core.clone();
+        let Some(News::Done(found)) = feed.news(None, None) else {
             let error = core.hopeless_error(feed.errand.context(None));
             return self.end(error);
-        }
+        };
         let mut over = None;
         for (at, chunks) in found {
             match &feed.steps[at] {
@@ -287,7 +261,7 @@ where
 
 /// An item that could not be encoded, by itself.
 fn not_sent<R>(item: usize, error: TaskError) -> Part<R> {
-    Part { first: item, items: 1, outcome: None, lost: vec![Lost { item, stage: 0, error }] }
+    Part { first: item, items: 1, outcome: None, lost: vec![Lost { item, stage: 0, error }], ran: None }
 }
 
 impl<P, I> Iterator for Chunks<P, I>

@@ -88,26 +88,22 @@ impl Runner<'_> {
     {
         let mut out = Vec::new();
         let core = self.core;
-        whole(self.feed::<F, M, _>(items.into_iter(), false)?, |feed, step| match step {
+        let mut feed = self.feed::<F, M, _>(items.into_iter(), false)?;
+        if feed.journal.is_some() {
+            feed.record_all(|result| result.map(|value| out.push(value)))?;
+            return all_of(&feed).map(|()| out);
+        }
+        whole(feed, |_, step| match step {
             Step::Window(flight) => {
                 let reader = flight.window.reader();
                 flight.window.job().hand_over(0..reader.items());
-                if feed.journal.is_none() {
-                    reader.read_all(&mut out)?;
-                } else {
-                    let results = (0..reader.items()).map(|item| flight.read(&reader, item, &mut feed.journal));
-                    // All are recorded, whichever fails.
-                    let results: Vec<_> = results.collect();
-                    results.into_iter().try_for_each(|result| result.map(|value| out.push(value)))?;
-                }
+                reader.read_all(&mut out)?;
                 core.finish(flight.window.job());
                 Ok(())
             }
             Step::Failed(error) => Err(error),
-            Step::Known(known) => {
-                out.push(feed.recall(known)?);
-                Ok(())
-            }
+            // There is none without a journal.
+            Step::Known(_) => Ok(()),
         })?;
         Ok(out)
     }
@@ -125,16 +121,24 @@ impl Runner<'_> {
     {
         let mut out = Vec::new();
         let core = self.core;
-        collect(&mut self.feed::<F, M, _>(items.into_iter(), false)?, |feed, step| {
+        let mut feed = self.feed::<F, M, _>(items.into_iter(), false)?;
+        if feed.journal.is_some() {
+            feed.record_all(|result| {
+                out.push(result);
+                Ok(())
+            })?;
+            return Ok(out);
+        }
+        collect(&mut feed, |_, step| {
             match step {
                 Step::Window(flight) => {
                     let reader = flight.window.reader();
                     flight.window.job().hand_over(0..reader.items());
-                    out.extend((0..reader.items()).map(|item| flight.read(&reader, item, &mut feed.journal)));
+                    out.extend((0..reader.items()).map(|item| reader.read(item)));
                     core.finish(flight.window.job());
                 }
                 Step::Failed(error) => out.push(Err(error)),
-                Step::Known(known) => out.push(feed.recall(known)),
+                Step::Known(_) => {}
             }
             Ok(())
         })?;
@@ -344,10 +348,19 @@ where
         // The batch was stopped after a failure further on: that is what the caller wants to know.
         Err(error) if error.is_stopped() => Err(feed.first_cause().unwrap_or(error)),
         Err(error) => Err(error),
-        // What was not read of the input has no results.
-        Ok(()) => match feed.errand.ending() {
-            Some(ending) if !feed.has_ended() => Err(ending.error(feed.errand.context(Some(feed.next_item())))),
-            _ => Ok(()),
-        },
+        Ok(()) => all_of(&feed),
+    }
+}
+
+/// What was not read of the input has no results: the error that says so.
+fn all_of<F, M, I>(feed: &Feed<F, M, I, F::Output>) -> Result<(), TaskError>
+where
+    F: TaskFn<M>,
+    I: Iterator,
+    I::Item: Accept<M>,
+{
+    match feed.errand.ending() {
+        Some(ending) if !feed.has_ended() => Err(ending.error(feed.errand.context(Some(feed.next_item())))),
+        _ => Ok(()),
     }
 }

@@ -183,6 +183,7 @@ impl Errand {
     pub(in crate::pool) fn recording(&self) -> u32 {
         match &self.policy {
             Policy { account: true, .. } => recording::ALL,
+            Policy { timed: true, .. } | Policy { journal: Some(_), .. } => recording::TIMES,
             Policy { progress: Some(_), .. } if self.entry.can_fail() || self.is_program() => recording::OUTCOMES,
             _ => recording::NOTHING,
         }
@@ -191,7 +192,7 @@ impl Errand {
     /// Do workers look at a job of it before each item, for the sake of its records? A program tells of outcomes by itself.
     fn is_attended(&self) -> bool {
         match self.recording() {
-            recording::ALL => true,
+            recording::ALL | recording::TIMES => true,
             recording::OUTCOMES => !self.is_program(),
             _ => false,
         }

@@ -6,12 +6,26 @@ use std::sync::atomic::Ordering::*;
 
 use super::errand::Ending;
 use super::{Job, window};
+use crate::executor::Ran;
 use crate::pool::layout::{self, Told, attention};
 use crate::pool::protocol::claim::Chunk;
 use crate::seeing::output::Key;
+use crate::sys::clock;
 use crate::task::{TaskError, TaskFault, TaskOutput};
 
 impl Job {
+    /// What was measured of an item that is done.
+    pub(in crate::pool) fn ran(&self, item: usize) -> Option<Ran> {
+        let read = self.view().records.get(item)?.read();
+        if read.began == 0 {
+            return None;
+        }
+        // It ended with its worker, just now.
+        let ended = if read.ended == 0 { clock::monotonic_nanos() } else { read.ended };
+        let before = if self.is_suspect() { self.losses().tries.get(&item).copied().unwrap_or(0) } else { 0 };
+        Some(Ran { nanos: ended.saturating_sub(read.began), worker: read.worker, tries: before + 1 })
+    }
+
     /// How many items are over without a value.
     pub(in crate::pool) fn count_lost(&self) -> usize {
         if self.view().header.faults.load(Acquire) == 0 {

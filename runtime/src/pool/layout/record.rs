@@ -39,6 +39,8 @@ pub(in crate::pool) mod recording {
     pub(in crate::pool) const NOTHING: u32 = 0;
     /// Only how each item ended.
     pub(in crate::pool) const OUTCOMES: u32 = 1;
+    /// That, by whom it was run, and when.
+    pub(in crate::pool) const TIMES: u32 = 2;
     /// All of it.
-    pub(in crate::pool) const ALL: u32 = 2;
+    pub(in crate::pool) const ALL: u32 = 3;
 }

@@ -152,6 +152,7 @@ fn run_task(
         attend: &mut |_, _| true,
         mishap: &mut |_| (),
         skips: &[],
+        most_mishaps: usize::MAX,
         caught: || (),
     };
     // SAFETY: `announce` named a task and an input slot that was encoded for it, in a block that the pool's estate keeps until the last

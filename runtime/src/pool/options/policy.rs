@@ -129,6 +129,8 @@ pub(crate) struct Policy {
     pub(crate) needs: Needs,
     /// Workers measure each item.
     pub(crate) account: bool,
+    /// Each item's worker and time are wanted.
+    pub(crate) timed: bool,
     /// Who is told how far a batch is.
     pub(crate) progress: Option<Watcher>,
     /// What becomes of its tasks' output, and who is told of it.
@@ -150,6 +152,7 @@ impl Default for Policy {
             journal: None,
             needs: Needs::default(),
             account: false,
+            timed: false,
             progress: None,
             output: OutputMode::Inherit,
             hear: None,

@@ -18,6 +18,8 @@ use crate::sys::usage::{self, InProcess};
 pub(in crate::pool) struct Recorder<'j> {
     records: &'j [ItemRecord],
     /// Clocks are read, too.
+    timed: bool,
+    /// What the process uses is asked for, too.
     all: bool,
     /// Bytes of an output slot.
     slot: u64,
@@ -39,6 +41,7 @@ impl<'j> Recorder<'j> {
         }
         Some(Recorder {
             records: job.records,
+            timed: level >= u64::from(recording::TIMES),
             all: level == u64::from(recording::ALL),
             slot: job.header.output_stride,
             worker: u64::from(std::process::id()) | (seat as u64) << 32,
@@ -53,7 +56,7 @@ impl<'j> Recorder<'j> {
         let Some(record) = self.records.get(item) else { return };
         self.open.set(Some(item));
         record.outcome.store(0, Relaxed);
-        if !self.all {
+        if !self.timed {
             return;
         }
         record.ended.store(0, Relaxed);
@@ -61,9 +64,14 @@ impl<'j> Recorder<'j> {
         self.written.set(encoder.written());
         // If there is something, it was read a moment ago, for the end of the item before.
         if self.before.get().0 == 0 {
-            self.before.set((clock::monotonic_nanos(), usage::in_process()));
+            self.before.set(self.now());
         }
         record.began.store(self.before.get().0, Release);
+    }
+
+    /// The time, and what the process has used if that is asked for.
+    fn now(&self) -> (u64, InProcess) {
+        (clock::monotonic_nanos(), if self.all { usage::in_process() } else { InProcess::default() })
     }
 
     /// The item at hand has no value.
@@ -76,9 +84,9 @@ impl<'j> Recorder<'j> {
     /// The item at hand is over; `refused`: by an error of its task.
     pub(in crate::pool) fn end(&self, refused: bool, encoder: &Encoder) {
         let Some(record) = self.open.take().and_then(|item| self.records.get(item)) else { return };
-        if self.all {
+        if self.timed {
             let (_, before) = self.before.get();
-            let (now, used) = (clock::monotonic_nanos(), usage::in_process());
+            let (now, used) = self.now();
             self.before.set((now, used));
             record.cpu.store(used.cpu.saturating_sub(before.cpu), Relaxed);
             let (peak, raised) = (used.peak_kib.min(u32::MAX.into()), used.peak_kib.saturating_sub(before.peak_kib));

@@ -304,6 +304,10 @@ impl Worker<'_> {
             attend: hooks.attend,
             mishap: hooks.mishap,
             skips: &skips,
+            most_mishaps: match job.header.most_failures {
+                0 => usize::MAX,
+                most => most as usize,
+            },
             caught: forget_panic,
         };
         // SAFETY: `inputs` and `outputs` are the slots of this chunk's items (or its one output slot), of the layouts the entry

@@ -66,7 +66,7 @@ impl<R> Flight<R> {
     {
         let result = reader.read(item);
         match (journal, self.running.get(item)) {
-            (Some(journal), Some(running)) => journal.settle(*running, result),
+            (Some(journal), Some(running)) => journal.settle(*running, self.window.job().ran(item), result),
             _ => result,
         }
     }

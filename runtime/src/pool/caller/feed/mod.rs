@@ -2,6 +2,7 @@
 
 mod flight;
 mod intake;
+mod news;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -25,6 +26,7 @@ use crate::sys::clock;
 use crate::task::{Accept, Grain, TaskError, TaskFn};
 use flight::{Flight, Reported};
 use intake::Admission;
+pub(in crate::pool) use news::News;
 
 /// Windows beyond which a batch waits for its oldest, so that one slow item cannot make the results pile up.
 const MOST_WINDOWS: usize = 512;

@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Look, Woken, end, lazy, split};
-use crate::pool::caller::feed::{Feed, Step};
+use super::{Look, end, lazy, split};
+use crate::pool::caller::feed::{Feed, News, Step};
 use crate::pool::caller::stream::{Polled, ResultStream, Wakers};
 use crate::pool::job::errand::Ending;
 use crate::pool::options::policy::CancelLevel;
-use crate::pool::protocol::bell;
 use crate::pool::watching::watch::Until;
 use crate::task::{Accept, TaskError, TaskFn};
 
@@ -113,79 +112,19 @@ where
             };
         }
         let input = feed.input_to_wait_for();
-        let (core, Some(bell)) = (feed.core.clone(), feed.errand.bell.clone()) else { return Look::End };
-        let steps = std::cell::RefCell::new(&mut feed.steps);
-        let found = bell::wait_until(
-            bell.word(),
-            deadline,
-            || {
-                for step in steps.borrow().iter() {
-                    if let Step::Window(flight) = step {
-                        flight.window.job().say_any_wanted();
-                    }
-                }
-            },
-            || {
-                let mut found: Vec<(usize, Vec<usize>)> = Vec::new();
-                for (at, step) in steps.borrow_mut().iter_mut().enumerate() {
-                    match step {
-                        Step::Failed(_) | Step::Known(_) => found.push((at, Vec::new())),
-                        Step::Window(flight) => {
-                            let new = flight.newly_done();
-                            if !new.is_empty() {
-                                found.push((at, new));
-                            }
-                        }
-                    }
-                }
-                match found.is_empty() {
-                    false => Some((Woken::Done, found)),
-                    true if core.is_hopeless() => Some((Woken::Hopeless, found)),
-                    true => input.as_ref().is_some_and(|input| input.has_items()).then_some((Woken::Input, Vec::new())),
-                }
-            },
-        );
-        for step in &feed.steps {
-            if let Step::Window(flight) = step {
-                flight.window.job().say_nothing_wanted();
-            }
-        }
-        let found = match found {
+        let found = match feed.news(deadline, input.as_ref()) {
             None => return Look::TimedOut,
-            Some((Woken::Input, _)) => return Look::News,
-            Some((Woken::Hopeless, _)) => {
-                let context = feed.errand.context(None);
-                self.ready.push_back((before, Err(core.hopeless_error(context))));
+            Some(News::Input) => return Look::News,
+            Some(News::Hopeless) => {
+                let error = feed.core.hopeless_error(feed.errand.context(None));
+                self.ready.push_back((before, Err(error)));
                 self.feed = None;
                 return Look::News;
             }
-            Some((Woken::Done, found)) => found,
+            Some(News::Done(found)) => found,
         };
-        for (at, chunks) in found {
-            match &feed.steps[at] {
-                Step::Failed(error) => self.ready.push_back((error.item().unwrap_or(before), Err(error.clone()))),
-                Step::Known(known) => {
-                    let known = *known;
-                    self.ready.push_back((known.index(), feed.recall(known)));
-                }
-                Step::Window(flight) => {
-                    // One reader for all chunks that are there: what failed is looked up once.
-                    let reader = flight.window.reader();
-                    for item in chunks.into_iter().flat_map(|chunk| flight.window.job().view().range(chunk)) {
-                        let result = flight.read(&reader, item, &mut feed.journal);
-                        self.ready.push_back((flight.first + item, result));
-                    }
-                }
-            }
-        }
-        feed.steps.retain(|step| match step {
-            Step::Failed(_) | Step::Known(_) => false,
-            Step::Window(flight) if flight.is_given_out() => {
-                core.finish(flight.window.job());
-                false
-            }
-            Step::Window(_) => true,
-        });
+        let ready = &mut self.ready;
+        feed.read_found(found, |index, result| ready.push_back((index, result)));
         Look::News
     }
 }
