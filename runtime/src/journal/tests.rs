@@ -265,12 +265,14 @@ fn a_file_cut_off_anywhere_is_refused_and_left_as_it_is() {
     });
 }
 
-/// Every byte that is read at all; of the others nobody can tell.
+/// Every byte that is read at all; of the others nobody can tell. Of those that are zero, most of which fill pages up, each run takes a fourth.
 #[test]
 fn a_file_damaged_anywhere_is_refused_or_still_right_and_is_left_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let (path, bytes) = small(directory.path());
-    let used = bytes_read(&path);
+    let phase = std::process::id() as usize;
+    let mut used = bytes_read(&path);
+    used.retain(|at| bytes[*at] != 0 || (at + phase).is_multiple_of(4));
     let (refused, right) = (AtomicUsize::new(0), AtomicUsize::new(0));
     assert_eq!(unlocked(|| items_of(&path)), Ok(HashSet::from([0, 1, 2])));
     for_each_byte(used, &bytes, |at, file, path| {

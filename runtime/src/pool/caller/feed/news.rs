@@ -32,7 +32,11 @@ where
     I::Item: Accept<M>,
 {
     /// Waits until something is done that was not told before; `None` when the deadline passed.
-    pub(in crate::pool) fn news(&mut self, deadline: Option<Instant>, input: Option<&Arc<dyn Upstream>>) -> Option<News> {
+    pub(in crate::pool) fn news(
+        &mut self,
+        deadline: Option<Instant>,
+        input: Option<&Arc<dyn Upstream>>,
+    ) -> Option<News> {
         let (core, Some(bell)) = (self.core.clone(), self.errand.bell.clone()) else { return Some(News::Hopeless) };
         let steps = RefCell::new(&mut self.steps);
         let say = || {
@@ -71,7 +75,11 @@ where
     }
 
     /// Reads, and with a journal records, what was found; lets go of windows of which all was read.
-    pub(in crate::pool) fn read_found(&mut self, found: Found, mut take: impl FnMut(usize, Result<F::Output, TaskError>)) {
+    pub(in crate::pool) fn read_found(
+        &mut self,
+        found: Found,
+        mut take: impl FnMut(usize, Result<F::Output, TaskError>),
+    ) {
         for (at, chunks) in found {
             match &self.steps[at] {
                 Step::Failed(error) => take(error.item().unwrap_or(self.next_item()), Err(error.clone())),
