@@ -134,7 +134,8 @@ impl Function {
         let (inner, body) = inner_attributes(body);
         let mut block = Group::new(Delimiter::Brace, quote!(#first #body));
         block.set_span(self.body.span());
-        quote!(#(#attributes)* #(#inner)* #visibility #defaultness #signature #block)
+        // The braces of a body of one expression look unneeded once there is something before them.
+        quote!(#(#attributes)* #(#inner)* #[allow(unused_braces)] #visibility #defaultness #signature #block)
     }
 }
 

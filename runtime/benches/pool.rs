@@ -30,8 +30,26 @@ fn fill(len: usize) -> Vec<u8> {
     vec![7; len]
 }
 
+/// Computes for so many rounds: the same work however many share a CPU.
+#[task]
+fn compute(rounds: u64) -> u64 {
+    (0..rounds).fold(7, |x, round| black_box(x.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ round))
+}
+
 fn pool() -> Pool {
     Pool::builder().workers(WORKERS).build().expect("a pool of two")
+}
+
+/// How many rounds of `compute` take so long.
+fn rounds_of(time: Duration) -> u64 {
+    const ROUNDS: u64 = 2_000_000;
+    let took = (0..5).map(|_| {
+        let start = Instant::now();
+        black_box(compute(black_box(ROUNDS)));
+        start.elapsed()
+    });
+    let took = took.min().unwrap_or(time);
+    (ROUNDS as f64 * time.as_secs_f64() / took.as_secs_f64()) as u64
 }
 
 fn tiny_tasks(criterion: &mut Criterion) {
@@ -67,6 +85,22 @@ fn short_tasks(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Many more workers than CPUs: the second is to be within a tenth of the first.
+fn many_workers(criterion: &mut Criterion) {
+    const N: usize = 1000;
+    let rounds = rounds_of(Duration::from_millis(1));
+    let mut group = criterion.benchmark_group("1 ms tasks");
+    group.throughput(Throughput::Elements(N as u64)).sample_size(10);
+    for workers in [2, 64] {
+        let pool = Pool::builder().workers(workers).build().expect("a pool");
+        pool.map(compute, vec![1; N]).expect("all workers have started");
+        group.bench_function(format!("{workers} workers"), |bencher| {
+            bencher.iter(|| pool.batch().chunk_size(1).map(compute, vec![rounds; N]).expect("computed"));
+        });
+    }
+    group.finish();
+}
+
 fn large_payloads(criterion: &mut Criterion) {
     const LEN: usize = 16 << 20;
     const N: usize = 8;
@@ -79,5 +113,5 @@ fn large_payloads(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, tiny_tasks, latency, short_tasks, large_payloads);
+criterion_group!(benches, tiny_tasks, latency, short_tasks, many_workers, large_payloads);
 criterion_main!(benches);

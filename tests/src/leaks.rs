@@ -4,6 +4,7 @@ use crate::proc;
 use offspring::testing::Arena;
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,9 +54,28 @@ impl Holdings {
             .chain(more(self.blocks as usize, before.blocks as usize, "blocks"))
             .chain(more(self.processes, before.processes, "processes"))
             .chain(self.descriptors.difference(&before.descriptors).map(|line| format!("descriptor {line}")))
-            .chain(self.shm.difference(&before.shm).map(|line| format!("/dev/shm/{line}")))
+            .chain(
+                self.shm
+                    .difference(&before.shm)
+                    .filter(|name| !is_foreign(name))
+                    .map(|name| format!("/dev/shm/{name}")),
+            )
             .collect()
     }
+}
+
+/// Has another program this file in /dev/shm, which is everybody's: open or mapped by a process that does not descend from this one?
+fn is_foreign(name: &str) -> bool {
+    let path = Path::new("/dev/shm").join(name);
+    let me = std::process::id() as i32;
+    let ours: BTreeSet<i32> = proc::descendants(me).into_iter().map(|it| it.pid).chain([me]).collect();
+    let has = |pid: i32| {
+        let mut links = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let is_open = links.any(|link| fs::read_link(link.path()).is_ok_and(|to| to == path));
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+        is_open || maps.lines().any(|line| line.ends_with(&*path.to_string_lossy()))
+    };
+    proc::processes().into_iter().any(|it| !ours.contains(&it.pid) && has(it.pid))
 }
 
 /// Runs `test` and fails if it leaves a child, a zombie, an open descriptor, a block or a process slot in the family's arena, or
@@ -119,6 +139,27 @@ mod tests {
         assert!(Holdings::now().beyond(&before).iter().any(|line| line.starts_with("blocks in the arena: 1")));
         drop(block);
         assert!(!Holdings::now().beyond(&before).iter().any(|line| line.starts_with("blocks")));
+    }
+
+    #[test]
+    fn a_name_in_shm_is_seen_unless_another_program_has_it() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = Holdings::now();
+        let name = format!("offspring-leaks-{}", std::process::id());
+        let path = Path::new("/dev/shm").join(&name);
+        fs::write(&path, "").unwrap();
+        let left = Holdings::now().beyond(&before).iter().any(|line| line.ends_with(&name));
+        // Its parent ends at once, so the one that has the file open descends from nobody here.
+        let script = format!("sleep 1000 < {} > /dev/null 2>&1 & echo $!", path.display());
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        let pid: i32 = String::from_utf8_lossy(&output.stdout).trim().parse().unwrap();
+        let foreign = (0..500).any(|_| {
+            thread::sleep(Duration::from_millis(10));
+            is_foreign(&name)
+        });
+        crate::kill::sigkill(pid).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(left && foreign, "seen: {left}, left to its owner: {foreign}");
     }
 
     #[test]

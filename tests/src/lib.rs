@@ -3,12 +3,14 @@
 //! - [`conformance`]: what every executor must do.
 //! - [`watchdog()`]: first line of every test that may block.
 //! - [`leaks`]: nothing may be left when a test ends.
+//! - [`cgroup`]: little memory, for the kernel's killer.
 //! - [`kill`]: SIGKILL at random times, from a printed seed.
 //! - [`killer`]: SIGKILL at every instruction of an operation.
 //! - [`table`]: the operations that the killer is let loose on.
 //! - [`skip!`]: for what a machine may lack; `.ci/run` makes every skip a failure.
 #![allow(clippy::print_stderr, reason = "tests talk to the person who runs them")]
 
+pub mod cgroup;
 pub mod conformance;
 #[cfg(doctest)]
 mod guide;

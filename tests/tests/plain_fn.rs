@@ -22,6 +22,19 @@ fn it_is_called_passed_and_coerced_like_any_function() {
     assert_eq!(apply(double), 2);
 }
 
+/// On one line the compiler would call its braces unneeded, if `#[task]` let it.
+#[rustfmt::skip]
+#[deny(unused_braces)]
+mod on_one_line {
+    #[super::task]
+    pub(super) fn triple(x: u64) -> u64 { x * 3 }
+}
+
+#[test]
+fn it_may_stand_on_one_line() {
+    assert_eq!(on_one_line::triple(3), 9);
+}
+
 #[test]
 fn a_local_may_shadow_it() {
     let double = double(4);

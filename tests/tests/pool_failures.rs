@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use offspring::{ErrorKind, Executor, Inline, OnError, Pool, RunOptions, Signal, TaskError, task};
+use offspring_tests::cgroup::small_cgroup;
 use offspring_tests::{Watchdog, kill, watchdog};
 
 #[task]
@@ -260,6 +261,42 @@ fn errors_say_how_the_worker_ended() {
     assert_eq!(error.usage(), usage.as_deref().copied());
     let text = error.to_string();
     assert!(text.contains("dies_if") && text.contains("item 1") && text.contains("SIGABRT"), "{text}");
+}
+
+/// Takes memory without end, if it is the bad one.
+#[task]
+fn swells_if(x: u64, bad: u64) -> u64 {
+    let mut all = Vec::new();
+    while x == bad {
+        all.push(vec![1u8; 1 << 20]);
+    }
+    x
+}
+
+/// A pool in a cgroup of so little memory: by item its value, or whether its error says that the kernel killed for memory, with its tries.
+#[task]
+fn in_little_memory(cgroup: String) -> Vec<Result<u64, (Option<bool>, Option<u32>)>> {
+    fs::write(format!("{cgroup}/cgroup.procs"), "0").unwrap();
+    let pool = Pool::builder().workers(2).retries(1).build().unwrap();
+    let results = pool.batch().chunk_size(1).try_map(swells_if, (0..6u64).map(|x| (x, 3))).unwrap();
+    results.into_iter().map(|result| result.map_err(|error| (error.oom_killed(), error.tries()))).collect()
+}
+
+#[test]
+fn a_task_that_eats_all_memory_costs_itself_and_is_explained() {
+    let _watch = watch();
+    let Some(cgroup) = small_cgroup(128 << 20) else {
+        offspring_tests::skip!("this process may not make memory cgroups");
+    };
+    let pool = pool(1);
+    let results = pool.call(in_little_memory, cgroup.display().to_string());
+    pool.terminate();
+    pool.join().unwrap();
+    fs::remove_dir(&cgroup).ok();
+    let results = results.unwrap();
+    // The kernel may take a neighbour first, which is tried again.
+    let expected: Vec<_> = (0..6).map(|x| if x == 3 { Err((Some(true), Some(2))) } else { Ok(x) }).collect();
+    assert_eq!(results, expected);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use offspring::{Process, Signal, StartMethod, process::Stream, task};
+use offspring_tests::cgroup::small_cgroup;
 use offspring_tests::watchdog;
 
 const METHODS: [StartMethod; 2] = [StartMethod::Spawn, StartMethod::ForkServer];
@@ -84,29 +85,6 @@ fn the_end_of_standard_error_is_kept_and_all_of_it_passed_on() {
         let tail = child.stderr_tail().unwrap();
         assert!(tail.len() <= 4096 && tail.len() > 4000 && passed_on.ends_with(&tail), "{} bytes: {tail}", tail.len());
     }
-}
-
-/// A new cgroup with so little memory, where this process may make one.
-fn small_cgroup(bytes: usize) -> Option<std::path::PathBuf> {
-    let cgroups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let name = format!("offspring-test-{}", std::process::id());
-    for line in cgroups.lines() {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (parts.next()?, parts.next()?.trim_start_matches('/'));
-        let (root, limit) = match controllers {
-            "memory" => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-            "" => ("/sys/fs/cgroup", "memory.max"),
-            _ => continue,
-        };
-        let new = std::path::Path::new(root).join(path).join(&name);
-        if std::fs::create_dir(&new).is_ok() {
-            if std::fs::write(new.join(limit), bytes.to_string()).is_ok() {
-                return Some(new);
-            }
-            _ = std::fs::remove_dir(&new);
-        }
-    }
-    None
 }
 
 /// A child in a cgroup of its own is not counted in its parent's (version 1), so it is a grandchild's death that is asked about: the parent

@@ -58,7 +58,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "lanes: pick, give back",
         covers: &["admission::pick", "admission::give_back", "admission::clear_grant"],
-        mutants: &[],
+        mutants: &[109],
         scene: |stage| {
             let (victim, other, it) = (stage.victim, stage.other, counter(stage, 1));
             let pass = move |arena, seat| {
@@ -67,6 +67,22 @@ pub(super) const ROWS: &[Row] = &[
                 }
             };
             Scene::of(move || pass(victim, 0)).payloads().rival(move || pass(other, 1)).view(all_tokens(stage, it))
+        },
+    },
+    Row {
+        name: "lanes: give back, another sleeps",
+        covers: &["admission::give_back", "admission::nudge", "admission::clear_grant"],
+        mutants: &[110],
+        scene: |stage| {
+            let (victim, other, it) = (stage.victim, stage.other, counter(stage, 1));
+            assert!(it.pick(victim, 0), "the token is there");
+            let wait = move || it.await_turn(other, 1).then(|| it.give_back(1)).is_some();
+            // Given back by its worker, or by the pool's process for it: either way it can be had.
+            let owed = move || {
+                it.vacate(0);
+                true
+            };
+            Scene::of(move || it.give_back(0)).payloads().sleeper(wait, owed).view(all_tokens(stage, it))
         },
     },
 ];

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::message::Message;
 use crate::pool::TaskHandle;
+use crate::sync::permits;
 
 /// When [`wait`] returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,6 +77,11 @@ fn listen<R: Message>(handles: &[TaskHandle<R>]) -> (Arc<SyncSender<usize>>, Rec
 }
 
 fn next(over: &Receiver<usize>, deadline: Option<Instant>) -> Option<usize> {
+    if let Ok(index) = over.try_recv() {
+        return Some(index);
+    }
+    // In a task: the workers that are waited for may run meanwhile.
+    let _paused = permits::pause();
     match deadline {
         None => over.recv().ok(),
         Some(deadline) => over.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok(),

@@ -19,9 +19,9 @@
 
 use std::sync::atomic::Ordering::*;
 
-use super::bell;
+use super::{bell, mutants};
 use crate::ErrorKind;
-use crate::arena::{Arena, BlockId};
+use crate::arena::{Arena, BlockId, mutant};
 use crate::pool::job::errand::Errand;
 use crate::pool::layout::{ControlView, KINDS, LANES, Lane, Seat, orders};
 use crate::pool::master::core::Core;
@@ -323,6 +323,9 @@ impl<'a> ControlView<'a> {
             }
             if has_tokens && has_memory {
                 let grant = &lanes.grants[at];
+                if mutant(mutants::TOKENS_COUNTED) {
+                    lanes.tokens.iter().zip(wanted).for_each(|(word, count)| _ = word.fetch_sub(count as u32, SeqCst));
+                }
                 grant.tokens.iter().zip(wanted).for_each(|(word, count)| word.store(count as u32, SeqCst));
                 grant.memory.store(memory, SeqCst);
                 let job = BlockId::from_raw(lane.job.load(SeqCst)).ok_or(absent)?;
@@ -377,6 +380,10 @@ impl<'a> ControlView<'a> {
     /// Clears what the worker of seat `at` has.
     pub(in crate::pool) fn clear_grant(&self, at: usize) {
         let grant = &self.lanes.grants[at];
+        if mutant(mutants::TOKENS_COUNTED) {
+            let taken = grant.tokens.iter().map(|word| word.load(SeqCst));
+            self.lanes.tokens.iter().zip(taken).for_each(|(word, count)| _ = word.fetch_add(count, SeqCst));
+        }
         grant.tokens.iter().for_each(|word| word.store(0, SeqCst));
         grant.memory.store(0, SeqCst);
     }
@@ -385,6 +392,9 @@ impl<'a> ControlView<'a> {
     fn nudge(&self) {
         for (at, seat) in self.seats.iter().enumerate() {
             if self.control.idle.0[at / 64].load(SeqCst) >> (at % 64) & 1 == 1 {
+                if mutant(mutants::NUDGE_TAKES_BIT) {
+                    self.set_idle(at, false);
+                }
                 seat.bell.fetch_add(1, SeqCst);
                 futex::wake(&seat.bell, 1);
             }

@@ -102,6 +102,7 @@ pub(in crate::pool) struct Claim {
 }
 
 /// Claims the next free chunk of `job` for the process `me`, whose seat is `seat`.
+#[inline]
 pub(in crate::pool) fn claim(job: &JobView<'_>, seat: &Seat, me: Owner) -> Option<Claim> {
     let cursor = &job.header.cursor.0;
     let chunks = job.words.len() as u64;

@@ -8,6 +8,10 @@ pub(in crate::pool) const COMMIT_FIRST: u32 = 102;
 pub(in crate::pool) const NO_REWIND: u32 = 103;
 /// A fault record is on the job's list before the job owns it.
 pub(in crate::pool) const FAULT_UNOWNED: u32 = 104;
+/// What a task takes is subtracted from what there is, beside the grant that says who has it.
+pub(in crate::pool) const TOKENS_COUNTED: u32 = 109;
+/// Whoever wakes idle workers for a lane clears their bits before it rings.
+pub(in crate::pool) const NUDGE_TAKES_BIT: u32 = 110;
 
 /// All of them, with the operation that shows each.
 #[cfg(feature = "testing")]
@@ -16,5 +20,7 @@ pub(in crate::pool) const ALL: &[(u32, &str)] = &[
     (COMMIT_FIRST, "work: commit before the items"),
     (NO_REWIND, "work: audit without rewinding the cursor"),
     (FAULT_UNOWNED, "fail: record on the list before the job owns it"),
+    (TOKENS_COUNTED, "lanes: tokens counted beside the grants"),
+    (NUDGE_TAKES_BIT, "lanes: a sleeper's bit cleared before it is rung for"),
     (crate::sync::permits::ANONYMOUS, "permits: taken before it says by whom"),
 ];

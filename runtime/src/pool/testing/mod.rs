@@ -19,6 +19,7 @@ use crate::pool::layout::{self, ControlView, Fault};
 use crate::pool::options::policy::Policy;
 use crate::pool::protocol::admission::{Needs, Resources, Turn};
 use crate::pool::protocol::claim::{self, Chunk};
+use crate::pool::worker;
 use crate::pool::worker::recycle::Rules;
 use crate::pool::worker::run::Worker;
 use crate::process::Death;
@@ -351,6 +352,11 @@ impl Counter {
         self.control().pick(arena.inner(), seat, Turn::Any).is_ok()
     }
 
+    /// Sleeps, as an idle worker does, until it can be taken; and takes it.
+    pub fn await_turn(&self, arena: crate::testing::Arena, seat: usize) -> bool {
+        worker::next_job_of_idle(arena.inner(), &self.control(), seat).is_some()
+    }
+
     /// Gives it back.
     pub fn give_back(&self, seat: usize) {
         self.control().give_back(seat);
@@ -358,6 +364,9 @@ impl Counter {
 
     /// What the pool's process does about the death of a seat's worker.
     pub fn vacate(&self, seat: usize) {
-        self.control().clear_grant(seat);
+        let control = self.control();
+        control.set_idle(seat, false);
+        control.clear_grant(seat);
+        control.wake(usize::MAX);
     }
 }

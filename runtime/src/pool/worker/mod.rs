@@ -156,9 +156,18 @@ fn choose(arena: &'static Arena, control: &ControlView<'_>, at: usize) -> Option
 
 /// A job that may have free chunks, and that this worker may begin; sleeps while there is none. `None` once the worker is to end.
 fn next_job(arena: &'static Arena, control: &ControlView<'_>, at: usize) -> Option<Pick> {
+    next_job_while(arena, control, at, None)
+}
+
+/// The same for one that has been idle for so long that it has nothing left to do in its sleep.
+#[cfg(feature = "testing")]
+pub(in crate::pool) fn next_job_of_idle(arena: &'static Arena, control: &ControlView<'_>, at: usize) -> Option<Pick> {
+    next_job_while(arena, control, at, Some(Idle { tidy_at: None, end_at: None }))
+}
+
+fn next_job_while(arena: &'static Arena, control: &ControlView<'_>, at: usize, mut idle: Option<Idle>) -> Option<Pick> {
     let seat = &control.seats[at];
     let is_asked_to_leave = || seat.orders.load(SeqCst) & orders::LEAVE != 0;
-    let mut idle: Option<Idle> = None;
     loop {
         if is_asked_to_leave() {
             return None;

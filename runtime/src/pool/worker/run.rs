@@ -102,7 +102,7 @@ impl Worker<'_> {
 
     fn run_chunks(&mut self, control: &ControlView<'_>, job: &JobView<'_>, entry: &TaskEntry) {
         use std::sync::atomic::Ordering::Relaxed;
-        let Some(mut claimed) = self.next_chunk(control, job) else { return };
+        let Some(mut claimed) = self.first_chunk(control, job) else { return };
         if let Some(now) = self.now {
             now.enter(job);
         }
@@ -245,8 +245,14 @@ impl Worker<'_> {
         }
     }
 
-    /// Claims the next chunk, unless this worker is to do something else.
-    #[inline]
+    /// As [`next_chunk`](Self::next_chunk), once a job.
+    #[inline(never)]
+    fn first_chunk(&mut self, control: &ControlView<'_>, job: &JobView<'_>) -> Option<Claim> {
+        self.next_chunk(control, job)
+    }
+
+    /// Claims the next chunk, unless this worker is to do something else. Between two chunks: inlined there, it is 40 instructions less.
+    #[inline(always)]
     fn next_chunk(&mut self, control: &ControlView<'_>, job: &JobView<'_>) -> Option<Claim> {
         if self.seat.orders.load(std::sync::atomic::Ordering::Relaxed) != 0 {
             self.follow_orders();
