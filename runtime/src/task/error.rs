@@ -166,8 +166,8 @@ pub enum TaskError {
         /// Which task and item.
         context: TaskContext,
     },
-    /// No worker could be started, or workers ended over and over before they took any work.
-    #[error("{context}: no worker could be started: {reason}")]
+    /// No worker could be started, workers ended over and over before they took any work, or none can ever have what the task needs.
+    #[error("{context}: no worker can run it: {reason}")]
     NoWorker {
         /// Which task and item.
         context: TaskContext,
