@@ -100,7 +100,7 @@ fn measure(case: usize) -> io::Result<[f64; 2]> {
             }
             stop.store(true, SeqCst);
             // Whoever sleeps is to be seen once more.
-            traced.map(|pid| nudge(pid));
+            traced.into_iter().for_each(nudge);
             let [worker, caller] = counters.map(|counter| counter.join().expect("no panic"));
             Ok::<_, io::Error>([worker?, caller?])
         })?;
