@@ -14,7 +14,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::time::Duration;
-use std::{io, ptr, thread};
+use std::{env, io, ptr, thread};
 
 use offspring::pipe::{self, Receiver, Sender};
 use offspring::{Batch, Pool, PoolBuilder, Process, task};
@@ -69,7 +69,9 @@ fn caller(case: usize, sizes: Receiver<u64>, answers: Sender<u64>) {
 
 fn main() {
     println!("{:<28} {:>9} {:>9}", "instructions a task", "worker", "caller");
-    for (at, case) in CASES.iter().enumerate() {
+    // `-- TEXT`: the cases with that in their names.
+    let wanted = env::args().skip(1).find(|arg| !arg.starts_with("--")).unwrap_or_default();
+    for (at, case) in CASES.iter().enumerate().filter(|(_, case)| case.name.contains(&wanted)) {
         match measure(at) {
             Ok([worker, caller]) => println!("{:<28} {worker:>9.1} {caller:>9.1}", case.name),
             Err(error) => return println!("{}: not counted: {error}", case.name),
