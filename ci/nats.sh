@@ -14,3 +14,5 @@ cargo clippy -p offspring-nats --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc -p offspring-nats --no-deps
 # Two at a time: each test has a server, workers and their pools.
 timeout 1800 cargo test -p offspring-nats -- --test-threads=2
+cargo clippy -p offspring-examples --features nats --bin sha256tree --test nats -- -D warnings
+timeout -k 10 600 cargo test -p offspring-examples --features nats --test nats

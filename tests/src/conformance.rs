@@ -1,5 +1,6 @@
 //! What every executor must do: for tests of each of them, in whichever package.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use offspring::{CancelToken, ErrorKind, Executor, OnError, RunOptions, task};
@@ -60,6 +61,45 @@ pub fn conforms(engine: &impl Executor) {
     flows(engine);
     hands_results_to_callbacks(engine);
     keeps_to_options(engine);
+    tells_how_far_it_is(engine);
+    errors_have_what_the_task_noted(engine);
+}
+
+fn tells_how_far_it_is(engine: &impl Executor) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let teller = told.clone();
+    let watched = RunOptions::new().progress_with(move |progress| teller.lock().unwrap().push(progress.clone()));
+    let watched = engine.with_options(&watched);
+    assert_eq!(watched.map(square, 0..1000).unwrap().len(), 1000);
+    let last = told.lock().unwrap().pop().unwrap();
+    assert_eq!((last.done, last.failed, last.retried, last.total), (1000, 0, 0, Some(1000)));
+    assert!(last.is_over && told.lock().unwrap().iter().all(|progress| !progress.is_over && progress.done <= 1000));
+    // A panic, and errors of tasks; and an input that does not say how long it is.
+    assert!(watched.try_map(picky, 0..6).unwrap()[3].is_err());
+    let last = told.lock().unwrap().pop().unwrap();
+    assert_eq!((last.done, last.failed, last.is_over), (6, 1, true));
+    let texts = ["1", "?", "3", "!"].into_iter().filter(|text| !text.is_empty());
+    assert_eq!(watched.imap_unordered(parse, texts.map(str::to_owned)).count(), 4);
+    let last = told.lock().unwrap().pop().unwrap();
+    assert_eq!((last.done, last.failed, last.total, last.is_over), (4, 2, Some(4), true));
+}
+
+fn errors_have_what_the_task_noted(engine: &impl Executor) {
+    let together = RunOptions::new().chunk_size(4);
+    let results = engine.with_options(&together).try_map(noting, 0..4).unwrap();
+    let error = results[2].as_ref().unwrap_err();
+    assert_eq!(error.notes(), ["at 2", "two is out"]);
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 3);
+}
+
+#[task]
+fn noting(n: u32) -> u32 {
+    task::note(format!("at {n}"));
+    if n == 2 {
+        task::note("two is out");
+        panic!("two");
+    }
+    n
 }
 
 fn hands_results_to_callbacks(engine: &impl Executor) {

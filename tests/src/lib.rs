@@ -6,6 +6,7 @@
 //! - [`cgroup`]: little memory, for the kernel's killer.
 //! - [`kill`]: SIGKILL at random times, from a printed seed.
 //! - [`killer`]: SIGKILL at every instruction of an operation.
+//! - [`nats`]: a NATS server for a test.
 //! - [`table`]: the operations that the killer is let loose on.
 //! - [`skip!`]: for what a machine may lack; `.ci/run` makes every skip a failure.
 #![allow(clippy::print_stderr, reason = "tests talk to the person who runs them")]
@@ -18,6 +19,7 @@ pub mod kill;
 pub mod killer;
 pub mod leaks;
 pub mod locks;
+pub mod nats;
 pub mod proc;
 mod skip;
 mod sys;

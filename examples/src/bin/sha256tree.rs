@@ -41,6 +41,11 @@ struct Arguments {
     /// They must be there under the same paths.
     #[arg(long, value_enum, default_value_t = Engine::Local)]
     engine: Engine,
+
+    /// The NATS server of `--engine nats`
+    #[cfg(feature = "nats")]
+    #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:4222")]
+    nats: String,
 }
 
 /// What runs the tasks.
@@ -51,6 +56,10 @@ enum Engine {
     /// The ranks that `mpirun` or `srun` has started; with `--workers`, each by so many processes
     #[cfg(feature = "mpi")]
     Mpi,
+    /// The workers at the NATS server of `--nats`; with OFFSPRING_NATS_SERVE set to its address, this is one, with so many
+    /// processes as `--workers` says
+    #[cfg(feature = "nats")]
+    Nats,
 }
 
 /// So many files are in one run of the pool: results that wait for a slow earlier file are bounded by it.
@@ -129,6 +138,14 @@ fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
                 Some(workers) => builder.local_workers(workers.get()).build()?,
                 None => builder.build()?,
             };
+            hash_all(&pool, arguments)
+        }
+        #[cfg(feature = "nats")]
+        Engine::Nats => {
+            let workers = arguments.input.workers();
+            let builder = offspring_nats::NatsPool::builder(arguments.nats.as_str());
+            // In a worker, this does not return.
+            let pool = builder.local(move || Pool::builder().workers(workers).build()).connect()?;
             hash_all(&pool, arguments)
         }
     }

@@ -5,10 +5,6 @@
 //! counts each once. It runs no tasks by name, in no other processes, and keeps no leases.
 #![allow(clippy::print_stdout, missing_docs, reason = "a program that prints a table")]
 
-#[path = "../tests/nats/server.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the tests use more of it")]
-mod server;
-
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,6 +13,7 @@ use async_nats::jetstream::{self, stream};
 use futures_util::StreamExt;
 use offspring::{Executor, Pool, RunOptions, task};
 use offspring_nats::NatsPool;
+use offspring_tests::nats;
 
 const WORKERS: usize = 2;
 
@@ -62,11 +59,11 @@ fn main() {
         let pool = NatsPool::builder("").local(local).connect();
         panic!("a worker returned: {pool:?}");
     }
-    if !server::nats_server() {
+    if !nats::nats_server() {
         return;
     }
     let quick = std::env::args().any(|argument| argument == "--quick");
-    let server = server::Server::start();
+    let server = nats::Server::start();
     println!("| task | pool, tasks/s | efficiency | raw client, tasks/s | efficiency | ratio |");
     println!("| --- | --- | --- | --- | --- | --- |");
     for case in CASES {
@@ -165,7 +162,8 @@ fn raw_worker(url: &str) {
         loop {
             tokio::select! {
                 Some(message) = messages.next() => {
-                    let message = message.expect("a message");
+                    // All is done: the streams are gone.
+                    let Ok(message) = message else { return };
                     let [_, count, nanos] = raw_numbers(&message.payload);
                     (0..count).for_each(|_| busy(nanos));
                     let sent = context.publish("RAW_RESULTS", message.payload.clone()).await.expect("it is sent");

@@ -83,6 +83,11 @@ pub(crate) fn workers(build: u64) -> String {
     format!("offspring.{build:016x}.workers")
 }
 
+/// Where workers of any build say so.
+pub(crate) fn all_workers() -> String {
+    "offspring.*.workers".to_owned()
+}
+
 /// The part of the name of one of a run's streams that the run's other names begin with, too; `None`: a stream of somebody else.
 pub(crate) fn base_of(stream: &str) -> Option<&str> {
     let name = stream.strip_prefix(BUCKET_STREAM).unwrap_or(stream);

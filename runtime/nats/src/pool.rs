@@ -1,6 +1,8 @@
 //! The pool whose workers are elsewhere.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use offspring::engine::{self, RemotePool};
@@ -49,11 +51,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// ```
 pub struct NatsPool {
     remote: RemotePool,
+    strangers: Arc<AtomicUsize>,
 }
 
 impl fmt::Debug for NatsPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NatsPool").field("workers", &self.workers()).finish_non_exhaustive()
+        f.debug_struct("NatsPool")
+            .field("workers", &self.workers())
+            .field("strangers", &self.strangers())
+            .finish_non_exhaustive()
     }
 }
 
@@ -103,6 +109,13 @@ impl NatsPool {
     /// How many tasks can run at a time, with all workers that are there now.
     pub fn workers(&self) -> usize {
         self.remote.workers()
+    }
+
+    /// How many workers are at the server that are of another build, or another program, while work waits and none of this build is there.
+    ///
+    /// They never get its tasks. Where the count is not 0 for long, somebody has forgotten to bring the workers up to date.
+    pub fn strangers(&self) -> usize {
+        self.strangers.load(Relaxed)
     }
 
     /// Waits until so many tasks can run at a time; `false`: not within `timeout`.
@@ -167,9 +180,10 @@ impl NatsPoolBuilder {
             std::process::exit(0);
         }
         let begun = Begun::begin(url, options)?;
+        let strangers = begun.strangers();
         let remote =
             RemotePool::start("offspring-nats-pool", &defaults, move || Ok::<_, NatsError>(begun.transport()))?;
-        Ok(NatsPool { remote })
+        Ok(NatsPool { remote, strangers })
     }
 }
 

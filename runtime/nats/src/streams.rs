@@ -88,10 +88,32 @@ pub(crate) async fn make(link: &Link, names: &Names, options: &NatsOptions) -> R
 /// Are the streams and consumers of a run there? `None`: the server does not say.
 pub(crate) async fn are_there(link: &Link, names: &Names) -> Option<bool> {
     for (stream, consumer) in [(names.tasks(), WORKERS), (names.results(), MASTER)] {
-        match has_consumer(link, &stream, consumer).await? {
+        match is_sound(link, &stream, consumer).await? {
             true => {}
             false => return Some(false),
         }
+    }
+    Some(true)
+}
+
+/// Is the consumer there, and does it give what is stored?
+///
+/// A server that was killed may find a stream behind what its consumer remembers, for instance where all messages had been taken. Then the stream
+/// gives numbers out a second time, and the consumer takes those messages for delivered. Such a consumer is removed, to be made again.
+async fn is_sound(link: &Link, stream: &str, consumer: &str) -> Option<bool> {
+    let handle = link.jetstream.get_stream_no_info(stream).await.ok()?;
+    let delivered = match handle.consumer_info(consumer).await {
+        Ok(info) => info.delivered.stream_sequence,
+        Err(error) => {
+            let gone = [ConsumerInfoErrorKind::NotFound, ConsumerInfoErrorKind::StreamNotFound];
+            return gone.contains(&error.kind()).then_some(false);
+        }
+    };
+    // Asked after the consumer: what comes in between makes it no smaller.
+    let last = handle.get_info().await.ok()?.state.last_sequence;
+    if delivered > last {
+        let _ = handle.delete_consumer(consumer).await;
+        return Some(false);
     }
     Some(true)
 }

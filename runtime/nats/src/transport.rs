@@ -1,6 +1,7 @@
 //! The engine's side of the channels to the connection's thread.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub(crate) struct NatsTransport {
     wake: Sender<News>,
     thread: Option<JoinHandle<()>>,
     max_chunk: usize,
+    /// How many workers of other builds are there while none of this one is.
+    strangers: Arc<AtomicUsize>,
 }
 
 /// A run that has begun, to become a transport on the engine's thread.
@@ -80,7 +83,13 @@ impl Begun {
         })?;
         let ended = || NatsError::Io(std::io::Error::other("the connection's thread has ended"));
         let max_chunk = begins.recv().map_err(|_| ended())??;
-        Ok(Begun { transport: NatsTransport { orders, news, wake, thread: Some(thread), max_chunk } })
+        Ok(Begun {
+            transport: NatsTransport { orders, news, wake, thread: Some(thread), max_chunk, strangers: Arc::default() },
+        })
+    }
+
+    pub(crate) fn strangers(&self) -> Arc<AtomicUsize> {
+        self.transport.strangers.clone()
     }
 
     pub(crate) fn transport(self) -> NatsTransport {
@@ -89,16 +98,20 @@ impl Begun {
 }
 
 impl NatsTransport {
-    fn event(news: News) -> Option<Event> {
+    fn event(&self, news: News) -> Option<Event> {
         Some(match news {
             News::Workers(workers) => Event::Peer { peer: WORKERS, workers, kills: true, process: 0 },
-            News::Reply(reply) => {
+            News::Reply { bytes: reply, again } => {
                 let mut bytes = Buffer::new().ok()?;
                 bytes.room(reply.len()).ok()?.copy_from_slice(&reply);
-                Event::Reply { bytes }
+                Event::Reply { bytes, again }
             }
             News::Lost { chunk, tries, why } => Event::Lost { chunk, tries, why },
             News::Closed(why) => Event::Closed { why },
+            News::Strangers(workers) => {
+                self.strangers.store(workers, Relaxed);
+                return None;
+            }
             News::Wake => return None,
         })
     }
@@ -124,9 +137,9 @@ impl Transport for NatsTransport {
             Some(wait) => self.news.recv_timeout(wait),
         };
         let Ok(first) = first else { return };
-        events.extend(Self::event(first));
+        events.extend(self.event(first));
         while let Ok(news) = self.news.try_recv() {
-            events.extend(Self::event(news));
+            events.extend(self.event(news));
         }
     }
 

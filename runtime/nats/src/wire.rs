@@ -11,7 +11,8 @@ use offspring::CancelLevel;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Envelope {
     pub(crate) chunk: u64,
-    /// So often it may be handed out before it has to be run alone: those who had it were lost, and it may have been the reason.
+    /// Of a task: so often it may be handed out before it has to be run alone, as those who had it were lost, and it may have been the reason. Of a
+    /// result: how often its task was handed out before.
     pub(crate) trust: u8,
     pub(crate) body: Body,
 }

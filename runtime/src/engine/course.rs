@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::received::Received;
 use crate::ErrorKind;
 use crate::pool::policy::Policy;
+use crate::seeing::progress::{Meter, Reading};
 use crate::task::{TaskContext, TaskEntry, TaskError, TaskId};
 
 /// Why what is not done never will be.
@@ -56,6 +57,15 @@ pub(super) struct Course {
     wake_at: AtomicUsize,
     state: Mutex<State>,
     news: Condvar,
+    /// Where somebody is told how far it is: the items that are over.
+    counts: Option<Arc<Counts>>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    done: AtomicU64,
+    failed: AtomicU64,
+    retried: AtomicU64,
 }
 
 #[derive(Default)]
@@ -78,8 +88,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 impl Course {
     pub(super) fn new(run: u64, (task, entry): (TaskId, &'static TaskEntry), policy: Policy) -> Arc<Course> {
+        let counts = policy.progress.is_some().then(Arc::default);
         Arc::new(Course {
             run,
+            counts,
             task,
             entry,
             name: entry.name().into(),
@@ -152,6 +164,47 @@ impl Course {
         let callbacks = std::mem::take(&mut state.callbacks);
         drop(state);
         callbacks.into_iter().for_each(|callback| callback());
+    }
+
+    /// Begins to tell how far it is, if somebody wants to know.
+    pub(super) fn watch(&self) -> Option<Meter> {
+        let (watcher, counts) = (self.policy.progress.as_ref()?, self.counts.clone()?);
+        let read = move || Reading {
+            done: counts.done.load(SeqCst),
+            failed: counts.failed.load(SeqCst),
+            retried: counts.retried.load(SeqCst),
+            workers: Vec::new(),
+        };
+        Some(Meter::with_gauge(watcher, None, Some(Box::new(read))))
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.counts.is_some()
+    }
+
+    /// So many items are over, of which so many have failed; so many runs were lost and are tried again.
+    pub(super) fn count(&self, done: usize, failed: usize, retried: u64) {
+        if let Some(counts) = &self.counts {
+            counts.done.fetch_add(done as u64, SeqCst);
+            counts.failed.fetch_add(failed as u64, SeqCst);
+            counts.retried.fetch_add(retried, SeqCst);
+        }
+    }
+
+    /// What became of some items is known.
+    fn count_piece(&self, piece: &Piece) {
+        if self.counts.is_none() {
+            return;
+        }
+        match piece {
+            Piece::Reply(reply) => {
+                let head = reply.head();
+                let items = reply.range().len();
+                self.count(items.saturating_sub(head.given_up), head.failures.min(items), head.retried);
+            }
+            Piece::Lost { why: Lost::Ended(_), .. } => {}
+            Piece::Lost { range, why: Lost::Error(_) } => self.count(range.len(), range.len(), 0),
+        }
     }
 
     /// How many chunks are done.
@@ -285,6 +338,11 @@ impl Flight {
 
     /// Says what became of it. Only the first time counts.
     pub(super) fn finish(&self, piece: Piece) {
+        if self.is_done() {
+            return;
+        }
+        // Before anybody learns that it is done, and no more is told.
+        self.course.count_piece(&piece);
         match &self.whole {
             None => self.settle(vec![piece]),
             Some(whole) => {

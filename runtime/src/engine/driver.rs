@@ -282,13 +282,14 @@ impl<T: Transport> Driver<T> {
                         continue;
                     }
                     if tries < MOST_DELIVERIES {
+                        flight.course.count(0, 0, 1);
                         self.wait_for_turn(flight, parcel, tries);
                     } else {
                         self.lose(flight, &parcel, tries, &why);
                     }
                 }
             }
-            Event::Reply { bytes } => self.reply(bytes),
+            Event::Reply { bytes, again } => self.reply(bytes, again),
             Event::Lost { chunk, tries, why } => {
                 if let Some(way) = self.drop_way(chunk) {
                     self.lose(way.flight, &way.parcel, tries, &why);
@@ -325,7 +326,7 @@ impl<T: Transport> Driver<T> {
         Some(way)
     }
 
-    fn reply(&mut self, bytes: Buffer) {
+    fn reply(&mut self, bytes: Buffer, again: u32) {
         // Not ours, damaged, or of another build: the chunk's own reply may still come.
         let Ok(head) = Received::head_of(&bytes, self.hub.build) else { return };
         if head.id.pool != self.hub.pool {
@@ -333,6 +334,7 @@ impl<T: Transport> Driver<T> {
         }
         let Some(way) = self.drop_way(head.id.chunk) else { return };
         let Way { flight, .. } = way;
+        flight.course.count(0, 0, again.into());
         match Received::new(bytes, self.hub.build, flight.course.entry, flight.range.clone()) {
             Ok(reply) => {
                 self.hub.learn(flight.course.task, reply.head().busy);

@@ -1,10 +1,11 @@
 //! Errors of items as they cross the network: whole, so that the caller learns all that the worker's own pool knows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::message::Flat;
 use crate::status::{ExitStatus, Usage};
-use crate::task::{TaskContext, TaskError, kind_from_raw, kind_to_raw};
+use crate::task::{KeptOutput, TaskContext, TaskError, TaskOutput, kind_from_raw, kind_to_raw};
 use crate::{ErrorKind, Signal, message};
 
 /// A [`TaskError`] less its context.
@@ -52,6 +53,16 @@ enum Wired {
         kind: u8,
     },
     PoolClosed,
+}
+
+/// An error, and what its run has left beside it. Where a crash was stays with its machine.
+#[message(crate = crate, derive(Debug))]
+#[derive(Debug)]
+struct Told {
+    error: Wired,
+    notes: Vec<String>,
+    /// Of standard output and standard error: what was kept, how many bytes were left out, and where.
+    output: Option<((Vec<u8>, u64, u64), (Vec<u8>, u64, u64))>,
 }
 
 #[message(crate = crate, derive(Debug))]
@@ -106,7 +117,10 @@ fn wired(error: &TaskError) -> Wired {
 
 /// An error as bytes; the last resort is none at all, which reads as an error all the same.
 pub(super) fn encode(error: &TaskError) -> Vec<u8> {
-    let written = Flat::new().and_then(|mut flat| flat.of(&wired(error)).map(<[u8]>::to_vec));
+    let kept = |kept: &KeptOutput| (kept.bytes.clone(), kept.cut, kept.cut_at as u64);
+    let output = error.output().map(|output| (kept(&output.stdout), kept(&output.stderr)));
+    let told = Told { error: wired(error), notes: error.notes().to_vec(), output };
+    let written = Flat::new().and_then(|mut flat| flat.of(&told).map(<[u8]>::to_vec));
     written.unwrap_or_default()
 }
 
@@ -117,14 +131,20 @@ pub(super) fn decode(
     not_begun: impl FnOnce(TaskContext) -> TaskError,
 ) -> TaskError {
     let read = Flat::new().map_err(|error| error.to_string());
-    let read = read.and_then(|mut flat| flat.read::<Wired>(bytes).map_err(|error| error.to_string()));
-    let wired = match read {
-        Ok(wired) => wired,
+    let read = read.and_then(|mut flat| flat.read::<Told>(bytes).map_err(|error| error.to_string()));
+    let Told { error: wired, notes, output } = match read {
+        Ok(told) => told,
         Err(reason) => {
             let reason = format!("the worker's error cannot be read: {reason}");
             return TaskError::NotSendable { context, reason, kind: ErrorKind::InvalidData };
         }
     };
+    let kept = |(bytes, cut, cut_at): (Vec<u8>, u64, u64)| {
+        let cut_at = usize::try_from(cut_at).unwrap_or(usize::MAX).min(bytes.len());
+        KeptOutput { bytes, cut, cut_at }
+    };
+    let output = output.map(|(stdout, stderr)| Arc::new(TaskOutput { stdout: kept(stdout), stderr: kept(stderr) }));
+    let context = context.having(|seen| (seen.notes, seen.output) = (notes, output));
     let kind_of = |raw, else_kind| kind_from_raw(raw).unwrap_or(else_kind);
     match wired {
         Wired::NotBegun => not_begun(context),

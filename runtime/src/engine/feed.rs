@@ -16,6 +16,7 @@ use super::{Buffer, received::Received};
 use crate::journal::{Admitted, Known, Run, Running};
 use crate::message::{EncodeError, Message, Row};
 use crate::pool::estimate::{CHUNK_NANOS, Outlook};
+use crate::seeing::progress::Meter;
 use crate::task::{Accept, Grain, TaskError};
 use crate::{CancelLevel, ErrorKind, OnError};
 
@@ -54,6 +55,7 @@ pub(super) struct Feed<M, I: Iterator> {
     /// The next item, if it was looked at before.
     held: Option<(I::Item, Option<Running>)>,
     journal: Option<Box<Run>>,
+    meter: Option<Meter>,
     lazy: bool,
     next: usize,
     made: usize,
@@ -81,13 +83,15 @@ where
         if course.policy.token.as_ref().is_some_and(crate::CancelToken::is_cancelled) {
             course.end(Ending::Cancelled);
         }
-        Ok(Feed {
+        let meter = course.watch();
+        let feed = Feed {
             hub: hub.clone(),
             course,
             steps: VecDeque::new(),
             items,
             held: None,
             journal,
+            meter,
             lazy,
             next: 0,
             made: 0,
@@ -96,7 +100,21 @@ where
             closed: false,
             panic: None,
             marker: PhantomData,
-        })
+        };
+        feed.tell_total();
+        Ok(feed)
+    }
+
+    /// How many items there are, where that is known.
+    fn tell_total(&self) {
+        let Some(meter) = &self.meter else { return };
+        let held = usize::from(self.held.is_some());
+        let total = match self.items.size_hint() {
+            _ if self.closed => Some(self.next),
+            (least, Some(most)) if least == most => self.next.checked_add(least).map(|total| total + held),
+            _ => None,
+        };
+        meter.set_total(total.map(|total| total as u64));
     }
 
     /// Sends chunks until the workers have enough to do. A panic of the input goes on here, once all before it was given out.
@@ -106,6 +124,7 @@ where
         }
         while !self.closed && self.course.ending().is_none() && self.has_room() {
             self.send();
+            self.tell_total();
         }
         if self.steps.is_empty() {
             if let Some(panic) = self.panic.take() {
@@ -177,6 +196,7 @@ where
             Admitted::Runs(running) => Some((item, Some(running))),
             Admitted::Known(known) => {
                 self.next += 1;
+                self.course.count(1, 0, 0);
                 self.steps.push_back(Step::Known(known));
                 None
             }
@@ -189,6 +209,7 @@ where
 
     fn refuse_item(&mut self, error: TaskError) {
         self.next += 1;
+        self.course.count(1, 1, 0);
         self.steps.push_back(Step::Failed(error));
         if self.course.note_failures(1) {
             let ending = self.course.ending().unwrap_or(Ending::Cancelled);
@@ -232,6 +253,7 @@ where
                     self.hub.start(flight, parcel);
                 }
                 Err(error) => {
+                    self.course.count(items, items, 0);
                     for item in first..first + items {
                         self.steps.push_back(Step::Failed(not_encoded(&self.course, Some(item), &error)));
                     }
@@ -507,7 +529,8 @@ pub(super) fn seal(
     let mut policy = course.policy.clone();
     policy.on_error = course.failures_left().filter(|_| first.is_some()).map_or(OnError::Continue, OnError::StopAfter);
     let (buffer, len) = row.finish();
-    let head = ChunkHead { id, task: course.task, slots: items, range: 0..items, first, len, short, policy };
+    let (slots, range, counts) = (items, 0..items, course.is_watched());
+    let head = ChunkHead { id, task: course.task, slots, range, first, len, short, counts, policy };
     let mut bytes = Buffer::over(buffer, len);
     let trailer = head.write(hub.build);
     bytes.bytes_with(trailer.len())?[len..].copy_from_slice(&trailer);

@@ -40,7 +40,7 @@ impl Loopback {
                     let reply = runner.run(parcel.bytes()).map_err(|error| error.to_string());
                     let bytes = reply.and_then(|reply| Buffer::copy_of(&reply).map_err(|error| error.to_string()));
                     let event = match bytes {
-                        Ok(bytes) => Event::Reply { bytes },
+                        Ok(bytes) => Event::Reply { bytes, again: 0 },
                         Err(why) => Event::Lost { chunk: parcel.id().chunk, tries: 1, why },
                     };
                     if bell.send(Some(event)).is_err() {

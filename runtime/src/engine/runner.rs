@@ -17,7 +17,7 @@ use crate::message::{EncodeError, Space};
 use crate::pool::foreign::{self, Foreign, ForeignDone, ForeignEnder};
 use crate::task::{
     CurrentTask, Emission, EmitError, Grain, Role, RunCtx, Runner as TaskRunner, STAGE_SHIFT, TaskContext, TaskEntry,
-    TaskError, TaskFault, install_panic_hook, registry, within,
+    TaskError, TaskFault, install_panic_hook, keep_note, registry, within,
 };
 use crate::{CancelLevel, Inline, Pool};
 
@@ -218,14 +218,16 @@ impl Runner {
         let mut errors = Vec::new();
         (head.range.clone()).for_each(|item| ErrorAt { item, stage: 0, bytes: &bytes }.write(&mut errors));
         let items = head.range.len();
-        let outcome = Outcome { slots: 0, len: 0, errors, count: items, failures: items, busy: (0, 0) };
+        let given_up = if is_given_up(why) { items } else { 0 };
+        let failures = items - given_up;
+        let outcome = Outcome { slots: 0, len: 0, errors, count: items, failures, given_up, retried: 0, busy: (0, 0) };
         self.reply(head, outcome, self.spaces.take()?)
     }
 
     fn reply(&self, head: &ChunkHead, outcome: Outcome, mut space: Space) -> Result<Reply, BadMessage> {
-        let Outcome { slots, len, errors, count, failures, busy } = outcome;
+        let Outcome { slots, len, errors, count, failures, given_up, retried, busy } = outcome;
         let process = std::process::id();
-        let head = ReplyHead { id: head.id, slots, len, errors: count, failures, busy, process };
+        let head = ReplyHead { id: head.id, slots, len, errors: count, failures, given_up, retried, busy, process };
         let trailer = head.write(self.build);
         let total = len.saturating_add(errors.len()).saturating_add(trailer.len());
         let no_room = || BadMessage::NoMemory(format!("{total} bytes"));
@@ -244,7 +246,14 @@ struct Outcome {
     errors: Vec<u8>,
     count: usize,
     failures: usize,
+    given_up: usize,
+    retried: u64,
     busy: (u64, u64),
+}
+
+/// Was the item not run, as its batch has ended?
+fn is_given_up(error: &TaskError) -> bool {
+    error.is_cancelled() || error.is_stopped()
 }
 
 fn no_space(entry: &TaskEntry, error: &EncodeError) -> TaskError {
@@ -269,7 +278,7 @@ fn result_slots(entry: &TaskEntry, head: &ChunkHead, space: &mut Space) -> Resul
 /// Writes what a pool's workers made into one piece.
 fn collect(entry: &TaskEntry, head: &ChunkHead, done: ForeignDone<'_>, space: &mut Space) -> Outcome {
     let by_chunk = matches!(entry.grain(), Grain::Chunk { .. });
-    let judged = head.policy.on_error.most().is_some();
+    let judged = head.counts || head.policy.on_error.most().is_some();
     let mut failed: HashMap<usize, (u32, TaskError)> =
         done.failed.iter().map(|(item, stage, error)| (*item, (*stage, error.clone()))).collect();
     let items = head.range.len();
@@ -315,8 +324,9 @@ fn collect(entry: &TaskEntry, head: &ChunkHead, done: ForeignDone<'_>, space: &m
         let bytes = error::encode(error);
         ErrorAt { item: head.range.start + item, stage: *stage, bytes: &bytes }.write(&mut errors);
     }
-    let failures = own + failed.values().filter(|(_, error)| !error.is_cancelled() && !error.is_stopped()).count();
-    Outcome { slots: written, len: end, errors, count: failed.len(), failures, busy: done.busy }
+    let given_up = failed.values().filter(|(_, error)| is_given_up(error)).count();
+    let (count, failures) = (failed.len(), own + failed.len() - given_up);
+    Outcome { slots: written, len: end, errors, count, failures, given_up, retried: done.retried, busy: done.busy }
 }
 
 /// Whether the chunk that runs in this thread is to end.
@@ -345,10 +355,17 @@ struct Here {
     progress: AtomicU64,
     limit: Option<Duration>,
     began: Cell<Option<Instant>>,
+    /// The last item that has noted something, and what.
+    notes: RefCell<(usize, Vec<String>)>,
     asked: Asked,
 }
 
 impl Here {
+    /// The item that runs, counted from the first of the chunk.
+    fn item(&self) -> usize {
+        ((self.progress.load(Relaxed) & ((1 << STAGE_SHIFT) - 1)) >> 1) as usize
+    }
+
     fn deadline(&self) -> Option<Instant> {
         self.began.get()?.checked_add(self.limit?)
     }
@@ -356,8 +373,7 @@ impl Here {
 
 impl TaskRunner for Here {
     fn current(&self) -> Option<CurrentTask> {
-        let item = ((self.progress.load(Relaxed) & ((1 << STAGE_SHIFT) - 1)) >> 1) as usize;
-        let item = self.first.map(|first| first + item);
+        let item = self.first.map(|first| first + self.item());
         let (task, worker) = (self.entry.name(), std::process::id());
         Some(CurrentTask { task, item, tries: 1, worker, deadline: self.deadline(), cancelled: self.is_cancelled() })
     }
@@ -380,7 +396,14 @@ impl TaskRunner for Here {
 
     fn progress(&self, _: u64, _: u64) {}
 
-    fn note(&self, _: &str) {}
+    fn note(&self, text: &str) {
+        let item = self.item();
+        let mut notes = self.notes.borrow_mut();
+        if notes.0 != item {
+            *notes = (item, Vec::new());
+        }
+        keep_note(&mut notes.1, text);
+    }
 }
 
 /// Runs a chunk in this thread.
@@ -415,9 +438,18 @@ fn run_here(
     let mut encoder = unsafe { space.encoder(slot_bytes) }.map_err(|error| no_space(entry, &error))?;
     let items = head.range.len();
     let (limit, most) = (head.policy.timeout, head.policy.on_error.most());
+    let judged = head.counts || most.is_some();
     let first = head.first.map(|first| first + head.range.start);
-    let here = Rc::new(Here { entry, first, progress: AtomicU64::new(0), limit, began: Cell::new(None), asked });
-    let needs_attention = limit.is_some() || most.is_some() || (items > 1 && !head.short);
+    let here = Rc::new(Here {
+        entry,
+        first,
+        progress: AtomicU64::new(0),
+        limit,
+        began: Cell::new(None),
+        notes: RefCell::default(),
+        asked,
+    });
+    let needs_attention = limit.is_some() || judged || (items > 1 && !head.short);
     let attention = AtomicU32::new(needs_attention.into());
     let failed: RefCell<HashMap<usize, TaskError>> = RefCell::default();
     let own_failures = Cell::new(0);
@@ -433,7 +465,7 @@ fn run_here(
                 TaskError::TimedOut { context: context(Some(item)), limit, worker: std::process::id(), tries: 1 };
             failed.borrow_mut().insert(item, error);
         }
-        if most.is_some() && !by_chunk && !failed.borrow().contains_key(&item) {
+        if judged && !by_chunk && !failed.borrow().contains_key(&item) {
             // SAFETY: the item was run and reported no fault, so its slot, one of the space's, holds a result.
             let is_failure = unsafe { entry.failure(outputs.add(item * entry.output().size)) }.is_some();
             own_failures.set(own_failures.get() + usize::from(is_failure));
@@ -450,7 +482,9 @@ fn run_here(
         true
     };
     let mut fault = |item: usize, fault: TaskFault| {
-        let error = fault.into_error(context(Some(item)), std::process::id(), 1);
+        let (noted, notes) = here.notes.take();
+        let context = context(Some(item)).having(|seen| seen.notes = if noted == item { notes } else { Vec::new() });
+        let error = fault.into_error(context, std::process::id(), 1);
         failed.borrow_mut().insert(item, error);
     };
     install_panic_hook(|_| ());
@@ -478,7 +512,7 @@ fn run_here(
     judge();
     inline.return_state(state);
     let busy = (begun.elapsed().as_nanos() as u64, items as u64);
-    let done = ((here.progress.load(Relaxed) & ((1 << STAGE_SHIFT) - 1)) >> 1) as usize;
+    let done = here.item();
     let end = space.end(slot_bytes, &encoder);
     drop(encoder);
     drop(copy);
@@ -487,13 +521,14 @@ fn run_here(
     // A program that was told to stop has left nothing.
     let not_begun = if by_chunk && done < items { 0..items } else { done..items };
     let there = if by_chunk && !not_begun.is_empty() { 0 } else { slots };
+    let given_up = not_begun.len();
     failed.extend(not_begun.map(|item| (item, TaskError::Cancelled { context: context(Some(item)) })));
     let mut errors = Vec::new();
     for (item, error) in &failed {
         let bytes = error::encode(error);
         ErrorAt { item: head.range.start + item, stage: 0, bytes: &bytes }.write(&mut errors);
     }
-    Ok(Outcome { slots: there, len: end, errors, count: failed.len(), failures, busy })
+    Ok(Outcome { slots: there, len: end, errors, count: failed.len(), failures, given_up, retried: 0, busy })
 }
 
 /// Spaces that nobody uses right now.

@@ -84,6 +84,8 @@ pub enum Event {
     Reply {
         /// What the worker's [`Runner`](super::Runner) made.
         bytes: Buffer,
+        /// How often the transport itself had to hand the chunk out again.
+        again: u32,
     },
     /// A chunk that is carried no further, as too many of those who had it are gone.
     Lost {

@@ -118,6 +118,8 @@ pub(crate) struct ChunkHead {
     pub(crate) len: usize,
     /// It takes about a millisecond at most, so nobody needs to be asked meanwhile.
     pub(crate) short: bool,
+    /// Somebody wants to know how many items fail by errors of their own.
+    pub(crate) counts: bool,
     /// As far as workers keep to it; `on_error` says how many failures are left.
     pub(crate) policy: Policy,
 }
@@ -127,14 +129,14 @@ const CHUNK_WORDS: usize = 18;
 impl ChunkHead {
     /// The trailer.
     pub(crate) fn write(&self, build: u64) -> Vec<u8> {
-        let ChunkHead { id, task, slots, range, first, len, short, policy } = self;
+        let ChunkHead { id, task, slots, range, first, len, short, counts, policy } = self;
         let mut bytes = Vec::with_capacity(CHUNK_WORDS * 8);
         let mut out = Writer(&mut bytes);
         out.u64(*len as u64).u64(*slots as u64).u64(range.start as u64).u64(range.end as u64);
         out.u64(first.map_or(NONE, |first| first as u64)).u64(task.as_raw().into());
         out.u64(policy.retries.into()).nanos(Some(policy.retry_delay)).nanos(policy.timeout).nanos(policy.grace);
         out.u64(policy.crash_limit.into()).u64(policy.on_error.most().map_or(0, |most| most as u64));
-        out.u64(policy.needs.memory).u64((*short).into());
+        out.u64(policy.needs.memory).u64(u64::from(*short) | u64::from(*counts) << 1);
         out.u64(id.chunk).u64(id.pool).u64(build).u64(CHUNK);
         bytes
     }
@@ -163,9 +165,10 @@ impl ChunkHead {
             most => OnError::StopAfter(most),
         };
         policy.needs.memory = head.u64();
-        let short = head.u64() != 0;
+        let flags = head.u64();
+        let (short, counts) = (flags & 1 != 0, flags & 2 != 0);
         let id = ChunkId { chunk: head.u64(), pool: head.u64() };
-        Ok(ChunkHead { id, task, slots, range, first, len, short, policy })
+        Ok(ChunkHead { id, task, slots, range, first, len, short, counts, policy })
     }
 }
 
@@ -194,22 +197,34 @@ pub(crate) struct ReplyHead {
     pub(crate) errors: usize,
     /// How many items have failed, by errors of their own included, where that was asked for.
     pub(crate) failures: usize,
+    /// How many were not run, as somebody has ended it.
+    pub(crate) given_up: usize,
+    /// How many runs were lost with their process and tried again.
+    pub(crate) retried: u64,
     /// Nanoseconds spent, and on how many items, where that was measured.
     pub(crate) busy: (u64, u64),
     /// The process that has run them, or that has had them run.
     pub(crate) process: u32,
 }
 
-pub(super) const REPLY_WORDS: usize = 11;
+pub(super) const REPLY_WORDS: usize = 13;
 
 impl ReplyHead {
     /// The trailer.
     pub(crate) fn write(&self, build: u64) -> Vec<u8> {
-        let ReplyHead { id, slots, len, errors, failures, busy, process } = self;
+        let ReplyHead { id, slots, len, errors, failures, given_up, retried, busy, process } = self;
         let mut bytes = Vec::with_capacity(REPLY_WORDS * 8);
         let mut out = Writer(&mut bytes);
-        out.u64(*len as u64).u64(*slots as u64).u64(*errors as u64).u64(*failures as u64).u64(busy.0).u64(busy.1);
-        out.u64((*process).into()).u64(id.chunk).u64(id.pool).u64(build).u64(REPLY);
+        out.u64(*len as u64).u64(*slots as u64).u64(*errors as u64).u64(*failures as u64);
+        out.u64(*given_up as u64)
+            .u64(*retried)
+            .u64(busy.0)
+            .u64(busy.1)
+            .u64((*process).into())
+            .u64(id.chunk)
+            .u64(id.pool)
+            .u64(build)
+            .u64(REPLY);
         bytes
     }
 
@@ -220,10 +235,11 @@ impl ReplyHead {
         let len = head.usize().ok_or_else(foreign)?;
         let (_, rest) = body.split_at_checked(len).ok_or_else(foreign)?;
         let (slots, errors) = (head.usize().ok_or_else(foreign)?, head.usize().ok_or_else(foreign)?);
-        let failures = head.usize().ok_or_else(foreign)?;
+        let (failures, given_up) = (head.usize().ok_or_else(foreign)?, head.usize().ok_or_else(foreign)?);
+        let retried = head.u64();
         let (busy, process) = ((head.u64(), head.u64()), head.u32());
         let id = ChunkId { chunk: head.u64(), pool: head.u64() };
-        Ok((ReplyHead { id, slots, len, errors, failures, busy, process }, rest))
+        Ok((ReplyHead { id, slots, len, errors, failures, given_up, retried, busy, process }, rest))
     }
 }
 
@@ -273,6 +289,7 @@ mod tests {
             first: Some(100),
             len: 16,
             short: true,
+            counts: true,
             policy: Policy {
                 retries: 2,
                 timeout: Some(Duration::from_millis(3)),
@@ -290,6 +307,7 @@ mod tests {
         let back = ChunkHead::read(&bytes, 11).unwrap();
         assert_eq!((back.id, back.task, back.slots, back.range.clone()), (head.id, head.task, 5, 1..4));
         assert_eq!((back.first, back.len, back.policy.retries), (Some(100), 16, 2));
+        assert!(back.short && back.counts);
         assert_eq!((back.policy.timeout, back.policy.grace), (Some(Duration::from_millis(3)), None));
         assert_eq!(back.policy.on_error.most(), Some(4));
         assert_eq!(ChunkHead::read(&bytes, 12).unwrap_err(), BadMessage::OtherBuild { ours: 12, theirs: 11 });
@@ -297,7 +315,17 @@ mod tests {
             assert!(ChunkHead::read(&bytes[..len], 11).is_err());
         }
         let id = ChunkId { pool: 1, chunk: 2 };
-        let head = ReplyHead { id, slots: 3, len: 2, errors: 1, failures: 1, busy: (5, 6), process: 77 };
+        let head = ReplyHead {
+            id,
+            slots: 3,
+            len: 2,
+            errors: 1,
+            failures: 1,
+            given_up: 2,
+            retried: 4,
+            busy: (5, 6),
+            process: 77,
+        };
         let mut bytes = vec![0u8; 2];
         ErrorAt { item: 2, stage: 1, bytes: &[9, 9] }.write(&mut bytes);
         bytes.extend(head.write(11));

@@ -15,8 +15,8 @@ use crate::message::{self, EncodeError, Encoder, HeapSink, Pin, Sink, SinkSpan};
 use crate::pool::policy::Policy;
 use crate::seeing::progress::Meter;
 use crate::task::{
-    Accept, CurrentTask, Emission, EmitError, Fused, Home, MOST_NOTES, Program, Role, RunCtx, Runner, Slots, StateFn,
-    TaskContext, TaskEntry, TaskError, TaskFault, TaskFn, WorkerState, install_panic_hook, registry, shortened, within,
+    Accept, CurrentTask, Emission, EmitError, Fused, Home, Program, Role, RunCtx, Runner, Slots, StateFn, TaskContext,
+    TaskEntry, TaskError, TaskFault, TaskFn, WorkerState, install_panic_hook, keep_note, registry, within,
 };
 use crate::{CancelToken, ErrorKind, RunOptions, TaskHandle};
 
@@ -215,13 +215,18 @@ impl Inline {
                 Admitted::Failed(error) => over(Err(error), true),
             }
         };
+        let (mut came, mut is_whole) = (0, true);
         std::iter::from_fn(move || {
             let Some((result, failed)) = next() else {
-                meter = None;
+                if let Some(meter) = meter.take().filter(|_| is_whole) {
+                    meter.set_total(Some(came));
+                }
                 return None;
             };
-            if let Some(meter) = meter.as_ref().filter(|_| !is_given_up(&result)) {
-                meter.done(1, failed.into());
+            came += 1;
+            match &meter {
+                Some(meter) if !is_given_up(&result) => meter.done(1, failed.into()),
+                _ => is_whole &= !is_given_up(&result),
             }
             Some(result)
         })
@@ -595,9 +600,7 @@ impl Runner for Current {
     fn progress(&self, _: u64, _: u64) {}
 
     fn note(&self, text: &str) {
-        let notes = &mut self.said.borrow_mut().notes;
-        notes.truncate(MOST_NOTES as usize - 1);
-        notes.push(shortened(text).to_owned());
+        keep_note(&mut self.said.borrow_mut().notes, text);
     }
 }
 

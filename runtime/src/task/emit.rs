@@ -193,6 +193,12 @@ pub fn note(text: impl Display) {
 pub(crate) const LONGEST_NOTE: usize = 4096;
 pub(crate) const MOST_NOTES: u32 = 32;
 
+/// Keeps a note in the process that runs the task: the first ones, and the last.
+pub(crate) fn keep_note(notes: &mut Vec<String>, text: &str) {
+    notes.truncate(MOST_NOTES as usize - 1);
+    notes.push(shortened(text).to_owned());
+}
+
 /// As much of a note as is kept.
 pub(crate) fn shortened(text: &str) -> &str {
     let fits = |end: &usize| *end <= LONGEST_NOTE && text.is_char_boundary(*end);

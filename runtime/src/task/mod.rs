@@ -57,7 +57,7 @@ pub use self::{
 };
 
 pub(crate) use current::{Runner, install as install_runner, within};
-pub(crate) use emit::{Emission, LONGEST_NOTE, MOST_NOTES, reader_at, shortened};
+pub(crate) use emit::{Emission, LONGEST_NOTE, MOST_NOTES, keep_note, reader_at, shortened};
 #[cfg(feature = "engine")]
 pub(crate) use fault::{kind_from_raw, kind_to_raw};
 #[cfg(feature = "journal")]

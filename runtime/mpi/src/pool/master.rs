@@ -111,7 +111,7 @@ impl Master {
         while let Some(Arrived { kind, bytes, .. }) = self.channel.receive()? {
             if kind == Kind::Reply {
                 self.under_way = self.under_way.saturating_sub(1);
-                events.push(Event::Reply { bytes });
+                events.push(Event::Reply { bytes, again: 0 });
             }
         }
         self.channel.flush()?;

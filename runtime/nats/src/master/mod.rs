@@ -58,7 +58,13 @@ pub(crate) enum Order<B> {
 pub(crate) enum News {
     /// So many tasks can run at a time now.
     Workers(usize),
-    Reply(Vec<u8>),
+    /// So many of other builds are there, and none of this one.
+    Strangers(usize),
+    Reply {
+        bytes: Vec<u8>,
+        /// How often the chunk was handed out again.
+        again: u32,
+    },
     Lost {
         chunk: u64,
         tries: u32,
@@ -131,6 +137,8 @@ pub(crate) struct Master<B> {
     pool: u64,
     workers: HashMap<u64, Seen>,
     told_workers: usize,
+    /// Where work waits for workers: those of other builds, by number and when they were heard.
+    strangers: Option<(Subscriber, HashMap<u64, Instant>)>,
     /// Before that nobody is taken for lost, as signs of life may not have reached this end.
     doubts_until: Instant,
     /// The longest time between two signs of life of somebody.
@@ -149,6 +157,13 @@ pub(crate) struct Master<B> {
 /// How long nothing may be heard of somebody who says this often that he is there.
 fn patience(every: Duration) -> Duration {
     every * 3 + Duration::from_millis(500)
+}
+
+async fn stranger(listening: &mut Option<(Subscriber, HashMap<u64, Instant>)>) -> Option<Message> {
+    match listening {
+        Some((heard, _)) => heard.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
@@ -187,6 +202,7 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
             pool: 0,
             workers: HashMap::new(),
             told_workers: 0,
+            strangers: None,
             doubts_until: now,
             slowest,
             last_tick: now,
@@ -237,6 +253,7 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
                     }
                 },
                 Some(message) = self.here.next() => self.heard(&message).await,
+                Some(message) = stranger(&mut self.strangers) => self.met(&message),
                 Some(message) = self.asks.next() => self.asked(message).await,
                 Ok(()) = connected.changed() => {
                     self.is_suspicious = true;
@@ -361,6 +378,33 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
         self.tell_workers();
     }
 
+    /// Listens for workers of other builds as long as work waits and nobody is there.
+    async fn look_for_strangers(&mut self) {
+        let is_wanted = self.workers.is_empty() && !self.flights.is_empty();
+        if is_wanted == self.strangers.is_some() {
+            return;
+        }
+        self.strangers = match is_wanted {
+            true => self.link.client.subscribe(names::all_workers()).await.ok().map(|heard| (heard, HashMap::new())),
+            false => None,
+        };
+        (self.news)(News::Strangers(0));
+    }
+
+    fn met(&mut self, message: &Message) {
+        let is_ours = *message.subject == *names::workers(self.build);
+        let (Some(here), Some((_, known))) = (Here::decode(message.payload.clone()), &mut self.strangers) else {
+            return;
+        };
+        if is_ours {
+            return;
+        }
+        let now = Instant::now();
+        known.insert(here.worker, now);
+        known.retain(|_, heard| now - *heard < SLOWEST);
+        (self.news)(News::Strangers(known.len()));
+    }
+
     fn tell_workers(&mut self) {
         let workers = self.workers.values().map(|seen| seen.slots as usize).sum();
         if workers != self.told_workers {
@@ -396,6 +440,7 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
         while self.later.front().is_some_and(|(due, _)| *due <= now) {
             self.to_publish.extend(self.later.pop_front().map(|(_, chunk)| chunk));
         }
+        self.look_for_strangers().await;
         self.confirm_results();
         self.audit_if_due().await;
     }

@@ -24,6 +24,7 @@ pub(super) type Fetching = Pin<Box<dyn Future<Output = Fetched> + Send>>;
 /// What became of the body of a large result.
 pub(super) struct Fetched {
     chunk: u64,
+    again: u32,
     body: Result<Vec<u8>, String>,
 }
 
@@ -50,10 +51,10 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
         if self.taken.count >= CONFIRM_EVERY {
             self.confirm_results();
         }
-        let Some(Envelope { chunk, body, .. }) = Envelope::decode(message.payload) else { return };
+        let Some(Envelope { chunk, trust: again, body }) = Envelope::decode(message.payload) else { return };
         match body {
-            Body::Inline(bytes) => self.deliver(chunk, bytes.into()),
-            Body::Object(name) => self.fetch(chunk, name),
+            Body::Inline(bytes) => self.deliver(chunk, bytes.into(), again.into()),
+            Body::Object(name) => self.fetch(chunk, name, again.into()),
             Body::Missing(why) => self.missing(chunk, why).await,
             Body::Moved(number) => self.moved(chunk, number),
         }
@@ -69,10 +70,10 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
         }
     }
 
-    fn deliver(&mut self, chunk: u64, reply: Vec<u8>) {
+    fn deliver(&mut self, chunk: u64, bytes: Vec<u8>, again: u32) {
         if let Some(flight) = self.land(chunk) {
             self.remove_object(&flight.body, chunk);
-            (self.news)(News::Reply(reply));
+            (self.news)(News::Reply { bytes, again });
         }
     }
 
@@ -85,7 +86,7 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
         }
     }
 
-    fn fetch(&mut self, chunk: u64, name: String) {
+    fn fetch(&mut self, chunk: u64, name: String, again: u32) {
         let is_wanted = match self.flights.get_mut(&chunk) {
             Some(flight) if flight.place != Place::Arriving => {
                 if let Place::Stored(number) = flight.place {
@@ -107,14 +108,14 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
             };
             let body = get.await;
             // Only the one for which the flight waits may end it.
-            Fetched { chunk: if is_wanted { chunk } else { u64::MAX }, body }
+            Fetched { chunk: if is_wanted { chunk } else { u64::MAX }, again, body }
         }));
     }
 
     pub(super) async fn fetched(&mut self, fetched: Fetched) {
-        let Fetched { chunk, body } = fetched;
+        let Fetched { chunk, again, body } = fetched;
         match body {
-            Ok(body) => self.deliver(chunk, body),
+            Ok(body) => self.deliver(chunk, body, again),
             // The result has vanished: its task is done again.
             Err(why) => self.missing(chunk, why).await,
         }

@@ -84,6 +84,8 @@ struct Held {
     alone: bool,
     /// What its message says if it is put into the stream again: it has been handed out this often already.
     trust: u8,
+    /// How often it was handed out before.
+    again: u8,
     is_leaving: bool,
 }
 
@@ -247,7 +249,8 @@ impl Run {
         }
         let Envelope { chunk, trust, body } = envelope;
         let alone = deliveries > u64::from(trust);
-        let trust = trust.saturating_sub(u8::try_from(deliveries.saturating_sub(1)).unwrap_or(u8::MAX));
+        let again = u8::try_from(deliveries.saturating_sub(1)).unwrap_or(u8::MAX);
+        let trust = trust.saturating_sub(again);
         if let Some(held) = self.held.get_mut(&chunk) {
             // Handed out again although it is here: the server was away, or a sign of life came too late.
             held.messages.retain(|(other, _)| *other != place);
@@ -257,7 +260,7 @@ impl Run {
         let messages = vec![(place, reply)];
         let object = if let Body::Object(name) = &body { Some(name.clone()) } else { None };
         let since = Instant::now();
-        self.held.insert(chunk, Held { messages, subject, object, since, alone, trust, is_leaving: false });
+        self.held.insert(chunk, Held { messages, subject, object, since, alone, trust, again, is_leaving: false });
         match body {
             Body::Inline(body) => self.begin(chunk, body),
             Body::Object(name) => {
@@ -319,8 +322,9 @@ impl Run {
     /// Stores a result, however often it takes.
     fn store(&mut self, chunk: u64, body: Body) {
         let store = self.storing(chunk);
+        let trust = self.held.get(&chunk).map_or(0, |held| held.again);
         self.work.push(Box::pin(async move {
-            store.until_stored(&Envelope::new(chunk, body)).await;
+            store.until_stored(&Envelope { chunk, trust, body }).await;
             Event::Stored { chunk }
         }));
     }
@@ -445,7 +449,7 @@ impl Store {
                 let bucket =
                     self.bucket.get_or_try_init(|| payload::make(&self.link, &self.names, &self.options)).await?;
                 payload::put(&self.link, bucket, &name, reply).await?;
-                Envelope::new(self.chunk, Body::Object(name)).encode()
+                Envelope { chunk: self.chunk, trust: envelope.trust, body: Body::Object(name) }.encode()
             }
             _ => envelope.encode(),
         };

@@ -7,9 +7,9 @@ use offspring::{CancelLevel, CancelToken, ErrorKind, Executor, RunOptions};
 use offspring_nats::NatsPool;
 use offspring_tests::watchdog;
 
-use crate::server::{Server, nats_server};
 use crate::tasks::{fragile, marks, nap, panics, triple, triple_marked};
 use crate::workers::{Workers, options, pool};
+use offspring_tests::nats::{Server, nats_server};
 
 fn scratch() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a directory");

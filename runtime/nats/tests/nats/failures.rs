@@ -7,9 +7,9 @@ use std::time::Duration;
 use offspring::{Executor, RunOptions};
 use offspring_tests::watchdog;
 
-use crate::server::{Server, nats_server};
 use crate::tasks::{deadly, marks, triple, triple_marked};
 use crate::workers::{Workers, end_with_parent, options, pool, this_program};
+use offspring_tests::nats::{Server, nats_server};
 
 pub(crate) const TASKS: u64 = 10_000;
 

@@ -9,8 +9,8 @@ use offspring_nats::NatsPool;
 use offspring_tests::watchdog;
 
 use crate::failures::{TASKS, all_come_once};
-use crate::server::nats_server;
 use crate::workers::{Workers, end_with_parent, options, this_program};
+use offspring_tests::nats::nats_server;
 
 /// Where the server is: on h0.
 const URL: &str = "nats://10.77.0.1:4222";

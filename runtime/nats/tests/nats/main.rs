@@ -3,12 +3,13 @@
 
 #![allow(clippy::print_stdout, reason = "tests say why they skip, and programs in them how far they are")]
 
+mod cluster;
 mod ends;
 mod failures;
 mod hosts;
+mod keys;
 mod payloads;
 mod secrets;
-mod server;
 mod sharing;
 mod tasks;
 mod workers;
@@ -19,8 +20,8 @@ use offspring_nats::NatsPool;
 use offspring_tests::conformance::conforms;
 use offspring_tests::watchdog;
 
-use crate::server::{Server, nats_server};
 use crate::workers::{Workers, options, pool};
+use offspring_tests::nats::{Server, nats_server};
 
 /// In a process that was started as a worker, this serves, and does not return. In a run of all tests it does nothing.
 #[test]
@@ -53,8 +54,7 @@ fn the_program_of_the_guide_counts_with_a_worker_that_the_environment_makes() {
     }
     let _watch = watchdog(Duration::from_secs(120));
     let server = Server::start();
-    let test = std::env::current_exe().unwrap();
-    let program = test.parent().and_then(|deps| deps.parent()).unwrap().join("examples/primes");
+    let program = workers::example("primes");
     let mut worker = std::process::Command::new(&program).env("OFFSPRING_NATS_SERVE", server.url()).spawn().unwrap();
     let counted = std::process::Command::new(&program).arg(server.url()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&counted.stdout), "78498 primes below 1 million\n", "{counted:?}");

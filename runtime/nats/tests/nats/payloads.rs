@@ -5,9 +5,9 @@ use std::time::Duration;
 use offspring::Executor;
 use offspring_tests::watchdog;
 
-use crate::server::{Server, nats_server};
 use crate::tasks::{doubled, length};
 use crate::workers::{Workers, pool};
+use offspring_tests::nats::{Server, nats_server};
 
 #[test]
 fn large_arguments_and_results_come_whole() {

@@ -8,12 +8,12 @@ use offspring::{ErrorKind, Executor};
 use offspring_nats::{NatsOptions, NatsPool};
 use offspring_tests::watchdog;
 
-use crate::server::{Server, nats_server};
 use crate::tasks::triple;
 use crate::workers::{Workers, options};
+use offspring_tests::nats::{Server, nats_server};
 
 /// A server for which these options are needed: others are refused, and with them pool and worker work.
-fn needs(server: &Server, right: NatsOptions, worker_url: String, environment: &[(&str, &str)]) {
+pub(crate) fn needs(server: &Server, right: NatsOptions, worker_url: String, environment: &[(&str, &str)]) {
     let quick = options().connect_timeout(Duration::from_secs(3));
     let refused = NatsPool::builder(server.url()).options(quick).connect().unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Io, "{refused}");

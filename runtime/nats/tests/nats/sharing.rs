@@ -7,9 +7,9 @@ use offspring::Executor;
 use offspring_nats::NatsPool;
 use offspring_tests::watchdog;
 
-use crate::server::{Server, nats_server};
 use crate::tasks::{doubled, triple};
-use crate::workers::{Workers, end_with_parent, options, pool, this_program};
+use crate::workers::{Workers, end_with_parent, example, options, pool, this_program};
+use offspring_tests::nats::{Server, nats_server};
 
 /// The streams at a server.
 fn streams(server: &Server) -> Vec<String> {
@@ -43,6 +43,32 @@ fn pools_share_workers_and_leave_nothing_at_the_server() {
         }
     });
     assert_eq!(streams(&server), [""; 0]);
+}
+
+/// What another file of a program would be: the worker of a build that was not brought up to date.
+#[test]
+fn workers_of_another_build_get_nothing_and_the_program_is_told() {
+    if !nats_server() {
+        return;
+    }
+    let _watch = watchdog(Duration::from_secs(120));
+    let server = Server::start();
+    let mut stranger = std::process::Command::new(example("primes"))
+        .env("OFFSPRING_NATS_SERVE", server.url())
+        .spawn()
+        .expect("the example starts");
+    let (pool, begun) = (pool(&server), Instant::now());
+    let handle = pool.submit(triple, 5).unwrap();
+    while pool.strangers() == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody has heard of the other build's worker");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(pool.workers(), 0);
+    assert!(!handle.wait(Duration::from_millis(500)).unwrap());
+    let mut workers = Workers::of(&server);
+    workers.start();
+    assert_eq!(handle.get(), Ok(15));
+    stranger.kill().and_then(|()| stranger.wait()).expect("it can be ended");
 }
 
 /// In a process that is started for it: a program that dies with a pool.

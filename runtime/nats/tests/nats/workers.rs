@@ -7,7 +7,7 @@ use std::time::Duration;
 use offspring::{Pool, PoolError};
 use offspring_nats::{NatsOptions, NatsPool};
 
-use crate::server::Server;
+use offspring_tests::nats::Server;
 
 /// Short times, so that tests need not wait.
 pub(crate) fn options() -> NatsOptions {
@@ -15,7 +15,11 @@ pub(crate) fn options() -> NatsOptions {
         let told = std::env::var(name).ok().and_then(|value| value.parse().ok());
         Duration::from_secs_f64(told.unwrap_or(otherwise))
     };
-    NatsOptions::new().lease(seconds("TEST_LEASE", 2.0)).beat(Duration::from_millis(200)).deliveries(20)
+    let mut options = NatsOptions::new();
+    if let Ok(seed) = std::env::var("TEST_NKEY") {
+        options = options.nkey(seed);
+    }
+    options.lease(seconds("TEST_LEASE", 2.0)).beat(Duration::from_millis(200)).deliveries(20)
 }
 
 pub(crate) fn local() -> Result<Pool, PoolError> {
@@ -48,6 +52,13 @@ pub(crate) fn this_program(test: &str, launcher: &[&str]) -> Command {
     };
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).stdin(Stdio::piped()).stdout(Stdio::null());
     command
+}
+
+/// A program of this package's examples, which are built with its tests.
+pub(crate) fn example(name: &str) -> std::path::PathBuf {
+    let test = std::env::current_exe().expect("a program knows its file");
+    let target = test.parent().and_then(|deps| deps.parent()).expect("it lies two folders below the target");
+    target.join("examples").join(name)
 }
 
 /// Workers; the rest of them ends with this.

@@ -46,6 +46,8 @@ pub(crate) struct ForeignDone<'a> {
     pub(crate) failed: Vec<(usize, u32, TaskError)>,
     /// Nanoseconds spent, and on how many items.
     pub(crate) busy: (u64, u64),
+    /// Runs that were lost with their worker and tried again.
+    pub(crate) retried: u64,
 }
 
 impl ForeignDone<'_> {
@@ -165,7 +167,8 @@ impl ForeignJob {
             }
         }
         let busy = (job.view().header.busy.load(Relaxed), job.view().header.busy_items.load(Relaxed));
-        let taken = take(ForeignDone { job: &job, failed, busy });
+        let retried = job.errand().retried.load(Relaxed);
+        let taken = take(ForeignDone { job: &job, failed, busy, retried });
         core.finish(&job);
         Ok(taken)
     }

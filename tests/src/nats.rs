@@ -1,4 +1,5 @@
-//! Debian's nats-server on a loopback port, or on a host of its own, with a directory that is removed with it.
+//! Debian's nats-server on a loopback port, with a directory that is removed with it.
+#![allow(clippy::print_stdout, reason = "tests say why they skip")]
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Is there a `nats-server`? Says so if not; where tests must not skip, that is a failure.
-pub(crate) fn nats_server() -> bool {
+pub fn nats_server() -> bool {
     let there = binary().is_some();
     if !there {
         assert!(std::env::var_os("OFFSPRING_TESTS_NO_SKIP").is_none(), "nats-server is missing");
@@ -25,7 +26,9 @@ fn binary() -> Option<PathBuf> {
     places.map(|place| place.join("nats-server")).find(|file| file.is_file())
 }
 
-pub(crate) struct Server {
+/// A running server; ended with this.
+#[derive(Debug)]
+pub struct Server {
     process: Option<Child>,
     directory: TempDir,
     port: u16,
@@ -35,12 +38,12 @@ pub(crate) struct Server {
 
 impl Server {
     /// A server on the loopback interface.
-    pub(crate) fn start() -> Server {
+    pub fn start() -> Server {
         Server::with(&[], "nats")
     }
 
     /// One with more arguments; `{}` in them stands for its directory.
-    pub(crate) fn with(arguments: &[&str], scheme: &'static str) -> Server {
+    pub fn with(arguments: &[&str], scheme: &'static str) -> Server {
         let directory = tempfile::tempdir().expect("a directory for the server");
         let path = directory.path().to_str().expect("a path in UTF-8").to_owned();
         let arguments = arguments.iter().map(|argument| argument.replace("{}", &path)).collect();
@@ -49,16 +52,18 @@ impl Server {
         server
     }
 
-    pub(crate) fn directory(&self) -> &std::path::Path {
+    /// Where it keeps what it stores.
+    pub fn directory(&self) -> &std::path::Path {
         self.directory.path()
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// How clients reach it.
+    pub fn url(&self) -> String {
         format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
     /// Ends it as a crash would.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().expect("the server can be killed");
             process.wait().expect("the server can be awaited");
@@ -66,7 +71,7 @@ impl Server {
     }
 
     /// Starts it with what it had stored before; returns when it answers.
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.kill();
         for _ in 0..5 {
             let mut process = Command::new(binary().expect("nats-server is there"))
@@ -109,7 +114,8 @@ fn answers(port: u16) -> bool {
     stream.read_exact(&mut word).is_ok() && &word == b"INFO"
 }
 
-fn free_port() -> u16 {
+/// A loopback port that nobody listens at just now.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its number").port()
 }
