@@ -59,7 +59,12 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
         let Ok(stream) = self.link.jetstream.get_stream_no_info(self.names.tasks()).await else { return };
         for &(chunk, number) in old.iter().take(MAX_LOOKED_FOR) {
             match stream.get_raw_message(number).await {
-                Ok(_) => {}
+                // Others are looked for next time.
+                Ok(_) => {
+                    if let Some(flight) = self.flights.get_mut(&chunk) {
+                        flight.since = now;
+                    }
+                }
                 Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => self.publish_anew(chunk),
                 Err(_) => return,
             }

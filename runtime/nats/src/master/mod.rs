@@ -15,6 +15,7 @@ mod audit;
 mod publish;
 mod results;
 mod turns;
+mod workers;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -31,18 +32,17 @@ use tokio::time::Instant;
 use self::publish::Publishing;
 use self::results::{Fetching, Taken};
 use self::turns::Turn;
+use self::workers::{Seen, Strangers};
 use crate::link::Link;
 use crate::names::{self, Names};
 use crate::pull::{Pulled, Puller};
-use crate::wire::{Beat, Cancel, Here};
+use crate::wire::{Beat, Cancel};
 use crate::{NatsError, NatsOptions, Result, streams};
 
 /// Publications that may wait for the server's word at a time.
 const MAX_PUBLISHING: usize = 512;
 /// How long removing a run from the server may take.
 const REMOVAL: Duration = Duration::from_secs(5);
-/// A worker that says less often that it is there is not waited for.
-const SLOWEST: Duration = Duration::from_secs(60);
 /// Results that are asked for at a time.
 const RESULTS_AHEAD: usize = 1024;
 
@@ -105,14 +105,6 @@ enum Place {
     Arriving,
 }
 
-/// What is known of a worker.
-struct Seen {
-    slots: u32,
-    heard: Instant,
-    /// When it is taken for gone, if it says nothing more.
-    until: Instant,
-}
-
 pub(crate) struct Master<B> {
     link: Link,
     names: Names,
@@ -137,8 +129,8 @@ pub(crate) struct Master<B> {
     pool: u64,
     workers: HashMap<u64, Seen>,
     told_workers: usize,
-    /// Where work waits for workers: those of other builds, by number and when they were heard.
-    strangers: Option<(Subscriber, HashMap<u64, Instant>)>,
+    /// Where work waits for workers: those of other builds.
+    strangers: Option<Strangers>,
     /// Before that nobody is taken for lost, as signs of life may not have reached this end.
     doubts_until: Instant,
     /// The longest time between two signs of life of somebody.
@@ -152,18 +144,6 @@ pub(crate) struct Master<B> {
     last_audit: Instant,
     /// A new connection: what became of the streams?
     is_suspicious: bool,
-}
-
-/// How long nothing may be heard of somebody who says this often that he is there.
-fn patience(every: Duration) -> Duration {
-    every * 3 + Duration::from_millis(500)
-}
-
-async fn stranger(listening: &mut Option<(Subscriber, HashMap<u64, Instant>)>) -> Option<Message> {
-    match listening {
-        Some((heard, _)) => heard.next().await,
-        None => std::future::pending().await,
-    }
 }
 
 impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
@@ -253,7 +233,7 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
                     }
                 },
                 Some(message) = self.here.next() => self.heard(&message).await,
-                Some(message) = stranger(&mut self.strangers) => self.met(&message),
+                Some(message) = workers::stranger(&mut self.strangers) => self.met(&message),
                 Some(message) = self.asks.next() => self.asked(message).await,
                 Ok(()) = connected.changed() => {
                     self.is_suspicious = true;
@@ -361,70 +341,10 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
         let _ = self.link.client.publish(names::pools(self.build), beat.encode()).await;
     }
 
-    /// A worker said that it is there, or that it leaves.
-    async fn heard(&mut self, message: &Message) {
-        let Some(here) = Here::decode(message.payload.clone()) else { return };
-        if here.slots == 0 {
-            self.workers.remove(&here.worker);
-            self.forgive(here.worker);
-        } else {
-            let heard = Instant::now();
-            self.slowest = self.slowest.max(here.every.min(SLOWEST));
-            let seen = Seen { slots: here.slots, heard, until: heard + patience(here.every) };
-            if self.workers.insert(here.worker, seen).is_none() {
-                self.beat(false).await;
-            }
-        }
-        self.tell_workers();
-    }
-
-    /// Listens for workers of other builds as long as work waits and nobody is there.
-    async fn look_for_strangers(&mut self) {
-        let is_wanted = self.workers.is_empty() && !self.flights.is_empty();
-        if is_wanted == self.strangers.is_some() {
-            return;
-        }
-        self.strangers = match is_wanted {
-            true => self.link.client.subscribe(names::all_workers()).await.ok().map(|heard| (heard, HashMap::new())),
-            false => None,
-        };
-        (self.news)(News::Strangers(0));
-    }
-
-    fn met(&mut self, message: &Message) {
-        let is_ours = *message.subject == *names::workers(self.build);
-        let (Some(here), Some((_, known))) = (Here::decode(message.payload.clone()), &mut self.strangers) else {
-            return;
-        };
-        if is_ours {
-            return;
-        }
-        let now = Instant::now();
-        known.insert(here.worker, now);
-        known.retain(|_, heard| now - *heard < SLOWEST);
-        (self.news)(News::Strangers(known.len()));
-    }
-
-    fn tell_workers(&mut self) {
-        let workers = self.workers.values().map(|seen| seen.slots as usize).sum();
-        if workers != self.told_workers {
-            self.told_workers = workers;
-            (self.news)(News::Workers(workers));
-        }
-    }
-
     async fn tick(&mut self) {
         let now = Instant::now();
-        let late = (now - self.last_tick).saturating_sub(self.options.beat);
-        self.last_tick = now;
-        if late > self.options.beat {
-            // This process did not run, or hardly: what workers have said since then may still be on its way to here.
-            self.workers.values_mut().for_each(|seen| seen.until += late);
-            self.doubt();
-        }
         self.beat(false).await;
-        self.workers.retain(|_, seen| now < seen.until);
-        self.tell_workers();
+        self.forget_the_silent(now);
         if self.workers.is_empty() {
             // Nobody is there who could tell of their end.
             let cancelled: Vec<u64> = self.cancelled.keys().copied().collect();

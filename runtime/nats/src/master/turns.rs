@@ -7,7 +7,8 @@
 use async_nats::Message;
 use tokio::time::Instant;
 
-use super::{Master, Place, patience};
+use super::workers::patience;
+use super::{Master, Place};
 use crate::wire::{Answer, Ask};
 
 /// A worker that asked to run a chunk alone.
