@@ -1,6 +1,7 @@
 //! A hang is a failure.
 
 use crate::{kill, proc};
+use std::io::Write;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub fn watchdog(limit: Duration) -> Watchdog {
         .name("watchdog".to_owned())
         .spawn(move || {
             if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-                eprintln!("watchdog: `{test}` ({place}) still runs after {limit:?}");
+                say(&format!("watchdog: `{test}` ({place}) still runs after {limit:?}\n"));
                 bark();
             }
         })
@@ -43,12 +44,17 @@ pub fn watchdog(limit: Duration) -> Watchdog {
     Watchdog { _alive: alive }
 }
 
+/// Past the test harness, which would keep what is printed until a test has ended.
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
 fn bark() -> ! {
     let me = std::process::id() as i32;
-    eprint!("{}", proc::describe(me));
+    say(&proc::describe(me));
     let descendants = proc::descendants(me);
     for process in &descendants {
-        eprint!("{}", proc::describe(process.pid));
+        say(&proc::describe(process.pid));
     }
     // Children first, so that no parent starts another one in place of a dead grandchild.
     for process in &descendants {
