@@ -111,7 +111,7 @@ impl NatsPool {
         self.remote.workers()
     }
 
-    /// How many workers are at the server that are of another build, or another program, while work waits and none of this build is there.
+    /// How many workers are at the server that are of another build, or another program, while none of this build is there.
     ///
     /// They never get its tasks. Where the count is not 0 for long, somebody has forgotten to bring the workers up to date.
     pub fn strangers(&self) -> usize {

@@ -21,8 +21,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::Subscriber;
 use async_nats::jetstream::object_store::ObjectStore;
-use async_nats::{Message, Subscriber};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use offspring::CancelLevel;
@@ -129,7 +129,7 @@ pub(crate) struct Master<B> {
     pool: u64,
     workers: HashMap<u64, Seen>,
     told_workers: usize,
-    /// Where work waits for workers: those of other builds.
+    /// Where there is no worker: those of other builds.
     strangers: Option<Strangers>,
     /// Before that nobody is taken for lost, as signs of life may not have reached this end.
     doubts_until: Instant,

@@ -1,4 +1,4 @@
-//! Who is there: workers of this build, and, where work waits for one, those of others.
+//! Who is there: workers of this build, and, where there is none, those of others.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -81,9 +81,9 @@ impl<B: AsRef<[u8]> + Send + Sync + 'static> Master<B> {
         }
     }
 
-    /// Listens for workers of other builds as long as work waits and nobody is there.
+    /// Listens for workers of other builds as long as nobody is there.
     pub(super) async fn look_for_strangers(&mut self) {
-        let is_wanted = self.workers.is_empty() && !self.flights.is_empty();
+        let is_wanted = self.workers.is_empty();
         if is_wanted == self.strangers.is_some() {
             return;
         }

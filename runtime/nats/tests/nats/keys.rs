@@ -58,9 +58,12 @@ fn a_credentials_file_is_shown() {
     }
     let _watch = watchdog(Duration::from_secs(120));
     let (operator, account, user) = (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_user());
+    // JetStream wants one beside.
+    let system = KeyPair::new_account();
     let limits = r#""subs":-1,"data":-1,"payload":-1,"imports":-1,"exports":-1,"wildcards":true,"conn":-1,"leaf":-1,"mem_storage":-1,"disk_storage":-1,"streams":-1,"consumer":-1"#;
     let of_operator = token(&operator, &operator, r#"{"type":"operator","version":2}"#);
-    let of_account = token(&operator, &account, &format!(r#"{{"limits":{{{limits}}},"type":"account","version":2}}"#));
+    let claims = format!(r#"{{"limits":{{{limits}}},"type":"account","version":2}}"#);
+    let [of_account, of_system] = [&account, &system].map(|account| token(&operator, account, &claims));
     let of_user = r#"{"pub":{},"sub":{},"subs":-1,"data":-1,"payload":-1,"type":"user","version":2}"#;
     let credentials = format!(
         "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
@@ -70,9 +73,10 @@ fn a_credentials_file_is_shown() {
     );
     let directory = tempfile::tempdir().unwrap();
     let operators = file(directory.path(), "operator.jwt", &of_operator);
+    let (account, system) = (account.public_key(), system.public_key());
     let server = format!(
-        "operator: {operators:?}\nresolver: MEMORY\nresolver_preload: {{ {}: {of_account} }}\n",
-        account.public_key()
+        "operator: {operators:?}\nsystem_account: {system}\nresolver: MEMORY\n\
+         resolver_preload: {{\n  {account}: {of_account}\n  {system}: {of_system}\n}}\n"
     );
     let server = Server::with(&["-c", &file(directory.path(), "server.conf", &server)], "nats");
     let credentials = file(directory.path(), "user.creds", &credentials);
