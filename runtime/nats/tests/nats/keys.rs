@@ -58,12 +58,14 @@ fn a_credentials_file_is_shown() {
     }
     let _watch = watchdog(Duration::from_secs(120));
     let (operator, account, user) = (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_user());
-    // JetStream wants one beside.
+    // JetStream wants another account beside, which has none.
     let system = KeyPair::new_account();
-    let limits = r#""subs":-1,"data":-1,"payload":-1,"imports":-1,"exports":-1,"wildcards":true,"conn":-1,"leaf":-1,"mem_storage":-1,"disk_storage":-1,"streams":-1,"consumer":-1"#;
+    let limits = r#""subs":-1,"data":-1,"payload":-1,"imports":-1,"exports":-1,"wildcards":true,"conn":-1,"leaf":-1"#;
+    let storage = r#","mem_storage":-1,"disk_storage":-1,"streams":-1,"consumer":-1"#;
+    let claims = |storage: &str| format!(r#"{{"limits":{{{limits}{storage}}},"type":"account","version":2}}"#);
     let of_operator = token(&operator, &operator, r#"{"type":"operator","version":2}"#);
-    let claims = format!(r#"{{"limits":{{{limits}}},"type":"account","version":2}}"#);
-    let [of_account, of_system] = [&account, &system].map(|account| token(&operator, account, &claims));
+    let of_account = token(&operator, &account, &claims(storage));
+    let of_system = token(&operator, &system, &claims(""));
     let of_user = r#"{"pub":{},"sub":{},"subs":-1,"data":-1,"payload":-1,"type":"user","version":2}"#;
     let credentials = format!(
         "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
