@@ -242,7 +242,7 @@ impl Core {
     pub(crate) fn poll(&self, until: Until) -> Result<bool, QueueError> {
         let ring = self.ring()?;
         let attempt = || Ok(self.is_ready().then_some(()));
-        let ready = wait_for(&ring.shared.calm.items, until, || ring.spin_for_item(), attempt)?;
+        let ready = wait_for(&ring.shared.calm.items, until, || spin_until(|| ring.peek()), attempt)?;
         // Who only looks may have been woken for what somebody else is to take.
         ring.shared.calm.items.ring();
         Ok(ready.is_some())
@@ -336,9 +336,9 @@ impl Core {
         if let Some(me) = self.arena().thread_at_hand() {
             let ring = ring_of(&self.handle.object());
             match ring.take_at_once(me, tray) {
-                AtOnce::Taken => {
+                AtOnce::Taken(item) => {
                     self.tell_putters(&ring);
-                    return Ok(Item::Inline);
+                    return Ok(item);
                 }
                 // If this is not the end now, it was not before. If it is, something may have been put since.
                 AtOnce::Nothing if matches!(until, Until::Now) => {
@@ -365,7 +365,7 @@ impl Core {
                 None => Ok(None),
             }
         };
-        let item = wait_for(&ring.shared.calm.items, until, || ring.spin_for_item(), attempt)?;
+        let item = wait_for(&ring.shared.calm.items, until, || spin_until(|| ring.peek()), attempt)?;
         if item.is_some() {
             self.tell_putters(&ring);
         }
@@ -389,7 +389,7 @@ impl Core {
                 Offer::Nothing => Ok(None),
             }
         };
-        let ticket = wait_for(&ring.shared.calm.items, until, || ring.spin_for_item(), attempt)?;
+        let ticket = wait_for(&ring.shared.calm.items, until, || spin_until(|| ring.peek()), attempt)?;
         if ticket.is_some() {
             self.tell_putters(&ring);
         }

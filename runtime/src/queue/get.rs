@@ -59,12 +59,12 @@ impl Tray {
 }
 
 /// What came of an attempt to take an item that waits for nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum AtOnce {
-    Taken,
+    Taken(Item),
     /// There is nothing.
     Nothing,
-    /// Somebody or something is in the way.
+    /// Somebody is in the way, or something is wrong.
     Perhaps,
 }
 
@@ -78,31 +78,39 @@ pub(crate) enum Item {
 }
 
 impl Ring<'_> {
-    /// Takes the oldest item if it is a short one, and if nobody and nothing is in the way.
+    /// Takes the oldest item if nobody is in the way.
     #[inline]
     pub(super) fn take_at_once(&self, me: ThreadId, tray: Tray) -> AtOnce {
         let Some(side) = self.get_side_at_once(me) else { return AtOnce::Perhaps };
         let Some(place) = side.place() else { return AtOnce::Nothing };
         match place.head.what {
             What::Free => AtOnce::Nothing,
-            What::Inline if side.take_inline(&place, tray).is_some() => AtOnce::Taken,
-            _ => AtOnce::Perhaps,
+            What::Inline if side.take_inline(&place, tray).is_some() => AtOnce::Taken(Item::Inline),
+            What::Inline => AtOnce::Perhaps,
+            What::Block | What::Link => match side.take_and_unlock(tray) {
+                Ok(Some(item)) => AtOnce::Taken(item),
+                Ok(None) => AtOnce::Nothing,
+                Err(_) => AtOnce::Perhaps,
+            },
         }
     }
 
     /// Takes the oldest item; `None` if there is none.
     pub(super) fn take(&self, tray: Tray) -> Result<Option<Item>, ArenaError> {
-        let mut spent = None;
-        let side = self.lock_get()?;
-        let taken = side.take(tray, &mut spent);
-        drop(side);
-        // Outside of the lock.
-        drop(spent);
-        taken
+        self.lock_get()?.take_and_unlock(tray)
     }
 }
 
 impl GetSide<'_> {
+    fn take_and_unlock(self, tray: Tray) -> Result<Option<Item>, ArenaError> {
+        let mut spent = None;
+        let taken = self.take(tray, &mut spent);
+        drop(self);
+        // Outside of the lock.
+        drop(spent);
+        taken
+    }
+
     /// Takes the oldest item. A segment that has no more items is put into `spent`.
     #[inline]
     pub(super) fn take(&self, tray: Tray, spent: &mut Option<Block>) -> Result<Option<Item>, ArenaError> {

@@ -9,9 +9,6 @@ use super::ring::{OP_BLOCK, OP_LINK, Place, PutSide, Ring, SEGMENT};
 use super::shared::CLOSED;
 use crate::arena::{ArenaError, Block, ThreadId, mutant, step};
 
-/// How far ahead of the record that is written lines are fetched: for the next few short items, while this one is put.
-const AHEAD: u64 = 512;
-
 /// A message, encoded.
 #[derive(Debug)]
 pub(crate) enum Parcel<'a> {
@@ -137,7 +134,6 @@ impl PutSide<'_> {
         let next = place.at + head.len();
         let to = place.segment.bytes(place.at + HEADER, payload.len() as u64)?;
         let (header, behind) = (place.segment.word(place.at)?, place.segment.word(next)?);
-        place.segment.fetch_to_write(next + AHEAD, head.len());
         if mutant(mutants::HEADER_FIRST) {
             header.store(head.raw(), Ordering::Release);
             step();

@@ -67,29 +67,6 @@ impl Head {
     }
 }
 
-/// Bytes of a line, or of several, if they are longer elsewhere.
-const LINE: usize = 64;
-
-/// Asks for the line of `address`, to be written.
-///
-/// # Safety
-/// There is memory at the address.
-#[inline]
-unsafe fn fetch_to_write(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, of which processors that do not know it take no notice.
-    unsafe {
-        std::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: a hint.
-    unsafe {
-        std::arch::asm!("prfm pstl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let _ = address;
-}
-
 /// A segment as this process sees it: `len` bytes of shared memory, aligned to 8, that stay mapped.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
@@ -119,18 +96,6 @@ impl Segment {
     #[inline]
     pub(super) fn head(&self, at: u64) -> Option<Head> {
         Some(Head::from_raw(self.word(at)?.load(Ordering::Acquire)))
-    }
-
-    /// Has the lines of `bytes` bytes from `at` on fetched, as far as they are in here, to be written soon: whoever took the items
-    /// that lay there before has them still. A store to such a line takes as long as a whole put, and the lock, which is given
-    /// back after it, waits for all stores.
-    #[inline]
-    pub(super) fn fetch_to_write(&self, at: u64, bytes: u64) {
-        let end = at.saturating_add(bytes).min(self.len);
-        for line in (at..end).step_by(LINE) {
-            // SAFETY: inside; and it is only a hint.
-            unsafe { fetch_to_write(self.start.as_ptr().add(line as usize)) };
-        }
     }
 
     /// The address of `bytes` bytes at `at`; `None` if not all of them are in here.

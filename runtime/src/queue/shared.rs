@@ -64,10 +64,7 @@ pub(super) struct Get {
     pub(super) at: AtomicU64,
     /// How many items were taken, as far as `at` says.
     pub(super) count: AtomicU32,
-    /// What `count` was when somebody found nothing there. A guess, by anybody, as the next one.
-    pub(super) waited: AtomicU32,
-    /// How long to wait before the next look; see `pace.rs`.
-    pub(super) pace: AtomicU32,
+    _spare: AtomicU32,
     pub(super) redo: Redo,
 }
 
