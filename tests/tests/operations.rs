@@ -396,10 +396,12 @@ fn every_operation_has_a_row() {
 
 #[test]
 fn what_rows_and_lists_name_is_there() {
-    let all: BTreeSet<String> = [FOLDERS, &["pool", "pool/layout"]]
-        .concat()
-        .iter()
-        .flat_map(|folder| files(folder))
+    let of_pools = fs::read_dir(sources().join("pool")).unwrap().map(|entry| entry.unwrap().path());
+    let of_pools = of_pools.filter(|path| path.is_dir()).map(|path| path.to_string_lossy().into_owned());
+    let all: BTreeSet<String> = (FOLDERS.iter().map(|folder| (*folder).to_owned()))
+        .chain(["pool".to_owned()])
+        .chain(of_pools)
+        .flat_map(|folder| files(&folder))
         .flat_map(|file| functions(&file, false))
         .collect();
     let rows = table::rows();
