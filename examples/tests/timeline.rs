@@ -17,6 +17,96 @@ fn run(directory: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Checks all that the Trace Event Format asks of what is used of it, and that nothing else is; gives how many events there are of each phase.
+///
+/// By "Trace Event Format" of the Chromium project: "JSON Object Format", and there the sections on complete, instant, async, flow and metadata events.
+fn check_format(trace: &Value) -> HashMap<&str, usize> {
+    let top: HashSet<&str> = trace.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(top, HashSet::from(["displayTimeUnit", "traceEvents"]));
+    assert!(["ms", "ns"].contains(&trace["displayTimeUnit"].as_str().unwrap()));
+    let events = trace["traceEvents"].as_array().unwrap();
+    let mut phases: HashMap<&str, usize> = HashMap::new();
+    let time = |event: &Value, key: &str| {
+        let time = event[key].as_f64().unwrap_or_else(|| panic!("{key} is no number: {event}"));
+        assert!(time.is_finite() && time >= 0.0, "{event}");
+        time
+    };
+    let row = |event: &Value| (event["pid"].as_u64().unwrap(), event["tid"].as_u64().unwrap());
+    let (mut slices, mut spans, mut flows) = (HashMap::<_, Vec<(f64, f64)>>::new(), HashMap::new(), HashMap::new());
+    for event in events {
+        let phase = event["ph"].as_str().unwrap();
+        *phases.entry(phase).or_default() += 1;
+        let (common, own): (&[&str], &[&str]) = match phase {
+            "M" => (&["ph", "name", "pid", "tid"], &["args"]),
+            "X" => (&["ph", "name", "pid", "tid", "ts", "cat"], &["dur", "args", "cname"]),
+            "i" => (&["ph", "name", "pid", "tid", "ts", "cat"], &["s", "args"]),
+            "b" | "e" => (&["ph", "name", "pid", "tid", "ts", "cat"], &["id", "args"]),
+            "s" => (&["ph", "name", "pid", "tid", "ts", "cat"], &["id"]),
+            "f" => (&["ph", "name", "pid", "tid", "ts", "cat"], &["id", "bp"]),
+            other => panic!("a phase that nobody asked for: {other}"),
+        };
+        let keys: Vec<&str> = event.as_object().unwrap().keys().map(String::as_str).collect();
+        assert!(common.iter().all(|key| keys.contains(key)), "a key is missing: {event}");
+        assert!(keys.iter().all(|key| common.contains(key) || own.contains(key)), "a key too many: {event}");
+        assert!(!event["name"].as_str().unwrap().is_empty(), "{event}");
+        assert!(event.get("args").is_none_or(Value::is_object), "{event}");
+        assert!(event.get("cat").is_none_or(|cat| cat.as_str().is_some_and(|cat| !cat.is_empty())), "{event}");
+        let (row, name) = (row(event), event["name"].as_str().unwrap());
+        match phase {
+            "M" => match name {
+                "process_name" | "thread_name" => assert!(event["args"]["name"].is_string(), "{event}"),
+                "thread_sort_index" => assert!(event["args"]["sort_index"].is_u64(), "{event}"),
+                other => panic!("metadata that viewers do not know: {other}"),
+            },
+            "X" => {
+                let from = time(event, "ts");
+                slices.entry(row).or_default().push((from, from + time(event, "dur")));
+                // Among the names that the viewer has colours for.
+                assert!(event.get("cname").is_none_or(|name| name == "terrible" || name == "grey"), "{event}");
+            }
+            "i" => assert!(["g", "p", "t"].contains(&event["s"].as_str().unwrap()) && time(event, "ts") >= 0.0),
+            "b" | "e" => {
+                // A pair is told by category, number and process; it may lie across others.
+                let key = (event["cat"].as_str(), event["id"].as_u64().unwrap(), row.0);
+                let pair: &mut Vec<(&str, &str, f64)> = spans.entry(key).or_default();
+                pair.push((phase, name, time(event, "ts")));
+            }
+            _ => {
+                assert!(phase == "s" || event["bp"] == "e", "{event}");
+                let key = (event["cat"].as_str(), event["id"].as_u64().unwrap(), name);
+                let ends: &mut Vec<(&str, (u64, u64), f64)> = flows.entry(key).or_default();
+                ends.push((phase, row, time(event, "ts")));
+            }
+        }
+    }
+    // Slices of one row lie within each other or apart.
+    for (row, slices) in &slices {
+        for (at, one) in slices.iter().enumerate() {
+            for other in &slices[at + 1..] {
+                let apart = one.1 <= other.0 + 0.01 || other.1 <= one.0 + 0.01;
+                let nested = one.0 <= other.0 && other.1 <= one.1 || other.0 <= one.0 && one.1 <= other.1;
+                assert!(apart || nested, "{row:?}: {one:?} and {other:?}");
+            }
+        }
+    }
+    for (key, pair) in &spans {
+        let [("b", began, from), ("e", ended, to)] = pair[..] else { panic!("{key:?}: {pair:?}") };
+        assert!(began == ended && from <= to, "{key:?}: {pair:?}");
+    }
+    // An arrow begins and ends in a slice, and does not go back in time.
+    for (key, ends) in &flows {
+        let [("s", from, begins), ("f", to, ends)] = ends[..] else { panic!("{key:?}: {ends:?}") };
+        let is_in_a_slice = |row, at| {
+            slices.get(&row).is_some_and(|slices| slices.iter().any(|(from, to)| (*from..=*to).contains(&at)))
+        };
+        assert!(begins <= ends && is_in_a_slice(from, begins) && is_in_a_slice(to, ends), "{key:?}: {begins} {ends}");
+    }
+    // Every row that anything is on has a name.
+    let named: HashSet<(u64, u64)> = events.iter().filter(|event| event["name"] == "thread_name").map(row).collect();
+    assert!(events.iter().filter(|event| event["ph"] != "M").all(|event| named.contains(&row(event))));
+    phases
+}
+
 #[test]
 fn the_trace_is_one_that_viewers_understand_and_says_what_happened() {
     let _watch = watchdog(Duration::from_secs(120));
@@ -25,25 +115,8 @@ fn the_trace_is_one_that_viewers_understand_and_says_what_happened() {
     assert!(text.ends_with("39 of 40 pages rendered, 37 checked and good\n"), "{text}");
     let trace = std::fs::read_to_string(directory.path().join("report.trace.json")).unwrap();
     let trace: Value = serde_json::from_str(&trace).unwrap();
+    let phases = check_format(&trace);
     let events = trace["traceEvents"].as_array().unwrap();
-    // What the format asks of each kind of event.
-    let mut phases: HashMap<&str, usize> = HashMap::new();
-    for event in events {
-        let phase = event["ph"].as_str().unwrap();
-        *phases.entry(phase).or_default() += 1;
-        assert!(event["name"].is_string() && event["pid"].is_u64() && event["tid"].is_u64(), "{event}");
-        if phase != "M" {
-            assert!(event["ts"].as_f64().unwrap() >= 0.0 && event["cat"].is_string(), "{event}");
-        }
-        match phase {
-            "M" => assert!(event["args"].is_object(), "{event}"),
-            "X" => assert!(event["dur"].as_f64().unwrap() >= 0.0, "{event}"),
-            "i" => assert_eq!(event["s"], "t", "{event}"),
-            "b" | "e" | "s" => assert!(event["id"].is_u64(), "{event}"),
-            "f" => assert!(event["id"].is_u64() && event["bp"] == "e", "{event}"),
-            other => panic!("a phase that nobody asked for: {other}"),
-        }
-    }
     assert_eq!((phases["b"], phases["e"], phases["s"], phases["f"]), (2, 2, 1, 1), "{phases:?}");
     // Rows: the batches, and each worker by its name.
     let is_name = |event: &&Value| event["name"] == "thread_name";

@@ -86,7 +86,7 @@ fn median(times: &mut [f64]) -> f64 {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let silent = Pool::builder().workers(2).forward_records(false).build()?;
     let heard = Pool::builder().workers(2).forward_records(false).output(OutputMode::Capture).build()?;
-    log::set_logger(&Sink)?;
+    log::set_logger(&Sink).map_err(|error| error.to_string())?;
     log::set_max_level(log::LevelFilter::Info);
     let traced = dispatcher::with_default(&dispatcher::Dispatch::new(Sink), || Pool::builder().workers(2).build())?;
     let ways: [(&str, &dyn Fn() -> offspring::Result<usize>); 9] = [

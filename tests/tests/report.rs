@@ -181,6 +181,10 @@ fn an_item_that_ran_too_long_is_a_timeout_of_that_length() {
     let run = report.runs().iter().find(|run| run.end == RunEnd::TimedOut).unwrap();
     assert_eq!(run.item, Some(1));
     assert!(run.busy >= limit, "{run:?}");
+    // Of all it was the slowest, and is shown as such.
+    let slowest = &task(&report, "nap").slowest;
+    assert_eq!((slowest.len(), slowest[0].item, slowest[0].end), (3, Some(1), RunEnd::TimedOut), "{slowest:?}");
+    assert_eq!((slowest[0].input.as_deref(), slowest[0].wall >= limit), (Some("600000"), true), "{slowest:?}");
     assert!(report.incidents().iter().any(|incident| incident.kind == IncidentKind::TimedOut));
 }
 

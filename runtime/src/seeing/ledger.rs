@@ -214,12 +214,7 @@ impl Books {
         book.peak.add(measured.peak_kib.saturating_mul(1024));
         book.bytes_in.add(measured.bytes_in);
         book.bytes_out.add(measured.bytes_out);
-        let length = |slow: &Slow| slow.measured.ended.saturating_sub(slow.measured.began);
-        if book.slowest.len() < SLOWEST || book.slowest.last().is_some_and(|last| length(last) < wall) {
-            let at = book.slowest.partition_point(|slow| length(slow) >= wall);
-            book.slowest.insert(at, Slow { item, measured, input: input() });
-            book.slowest.truncate(SLOWEST);
-        }
+        book.slow(item, measured, input);
         let worker = self.workers.entry(measured.worker).or_default();
         worker.items += 1;
         worker.busy += wall;
@@ -227,6 +222,25 @@ impl Books {
         worker.peak_kib = worker.peak_kib.max(measured.peak_kib);
         let Measured { began, ended, waited, cpu, worker, tries, end, .. } = measured;
         self.run(Run { task, item, worker, tries, began, ended, waited, cpu, end, items: 1, busy: wall });
+    }
+
+    /// An item without a value, which its record says to have begun then, in that worker: it may be among the
+    /// slowest all the same.
+    pub(crate) fn lost(
+        &mut self,
+        task: usize,
+        item: Option<usize>,
+        (worker, began): (u32, u64),
+        input: impl FnOnce() -> Option<String>,
+    ) {
+        let is_it = |run: &&Run| run.worker == worker && run.began == began && run.task == task && run.items == 1;
+        let Some(run) = self.runs.iter().rev().find(is_it) else { return };
+        let Run { ended, waited, tries, end, .. } = *run;
+        // What it used went with its worker.
+        let (cpu, peak_kib, raised_kib, bytes_in, bytes_out) = Default::default();
+        let measured =
+            Measured { began, ended, waited, cpu, peak_kib, raised_kib, bytes_in, bytes_out, worker, tries, end };
+        self.tasks[task].slow(item, measured, input);
     }
 
     /// A run on the timeline.
@@ -292,6 +306,19 @@ impl Books {
     /// A batch is over.
     pub(crate) fn batch(&mut self, batch: BatchBook) {
         if self.batches.len() < MOST_INCIDENTS { self.batches.push(batch) } else { self.left_out += 1 }
+    }
+}
+
+impl TaskBook {
+    /// An item that is over: it may be among the slowest.
+    fn slow(&mut self, item: Option<usize>, measured: Measured, input: impl FnOnce() -> Option<String>) {
+        let length = |measured: &Measured| measured.ended.saturating_sub(measured.began);
+        let wall = length(&measured);
+        if self.slowest.len() < SLOWEST || self.slowest.last().is_some_and(|last| length(&last.measured) < wall) {
+            let at = self.slowest.partition_point(|slow| length(&slow.measured) >= wall);
+            self.slowest.insert(at, Slow { item, measured, input: input() });
+            self.slowest.truncate(SLOWEST);
+        }
     }
 }
 

@@ -456,8 +456,8 @@ impl TaskError {
     }
 }
 
-/// The causes in [`TaskError::WorkerDied`]'s text.
-fn because(status: ExitStatus, oom_killed: Option<bool>, note: Option<&str>) -> String {
+/// What is known of a death beside its status, to be said after that: in [`TaskError::WorkerDied`]'s text, and in reports.
+pub(crate) fn because(status: ExitStatus, oom_killed: Option<bool>, note: Option<&str>) -> String {
     let memory = if oom_killed == Some(true) { ": memory ran out" } else { "" };
     let Some(note) = note else { return memory.to_owned() };
     // The note of a fatal signal begins with its name, which the status says already.

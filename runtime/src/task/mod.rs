@@ -28,6 +28,7 @@ mod wire;
 pub use accept::Accept;
 pub use current::{Cancelled, CurrentTask, cancelled, check_cancelled, current, sleep};
 pub use emit::{EmitError, emit, note, progress};
+pub(crate) use error::because;
 pub use error::{TaskContext, TaskError};
 pub use failure::{ArchivedFailure, Failure};
 pub use function::{StateFn, TaskFn};

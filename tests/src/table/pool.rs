@@ -81,6 +81,19 @@ fn judge_and_free(stage: &Stage, table: &'static FlowTable, expected: Expected) 
     }
 }
 
+/// Looks at all that was said: whole, each once, and nothing else. The first `surely` of what is expected are there, if nothing came after.
+fn hear(stage: &Stage, table: &'static Table, surely: usize, expected: &[&str]) -> impl Fn() -> String + 'static {
+    let (last, expected): (Arena, Vec<String>) = (stage.last, expected.iter().map(|text| (*text).to_owned()).collect());
+    move || {
+        overwrite_free(last);
+        let told = table.told();
+        assert!(told.iter().all(|text| expected.contains(text)), "{told:?}");
+        assert!(told.iter().enumerate().all(|(at, text)| !told[..at].contains(text)), "{told:?}");
+        assert!(told.len() >= surely, "{told:?}");
+        "what was said is whole".to_owned()
+    }
+}
+
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "pool: work on one item",
@@ -174,6 +187,69 @@ pub(super) const ROWS: &[Row] = &[
                 table,
                 Expected { items: 3, failed: 1, may_fail: 1, may_be_lost: 0 },
             ))
+        },
+    },
+    Row {
+        name: "pool: two tasks note something",
+        covers: &["told::push_note"],
+        mutants: &[106],
+        scene: |stage| {
+            let (victim, other, table) = (stage.victim, stage.other, lay(stage, 3, 1, 0));
+            table.note(stage.first, 0, "said before");
+            Scene::of(move || table.note(victim, 1, "by the victim"))
+                .payloads()
+                .rival(move || table.note(other, 2, "by the other one"))
+                .view(hear(stage, table, 1, &["0: said before", "1: by the victim", "2: by the other one"]))
+        },
+    },
+    Row {
+        name: "pool: two tasks emit values",
+        covers: &["told::push_value"],
+        mutants: &[106],
+        scene: |stage| {
+            let (victim, other, table) = (stage.victim, stage.other, lay(stage, 3, 1, 0));
+            let value = |by: &str| vec![format!("a text that is too long to lie in the slot, by {by}"), by.to_owned()];
+            let (mine, its) = (value("the victim"), value("the other one"));
+            table.note(stage.first, 0, "said before");
+            let expected = ["0: said before".to_owned(), format!("1: {mine:?}"), format!("2: {its:?}")];
+            Scene::of(move || table.emit(victim, 1, &mine))
+                .payloads()
+                .rival(move || table.emit(other, 2, &its))
+                .view(hear(stage, table, 1, &expected.each_ref().map(String::as_str)))
+        },
+    },
+    Row {
+        name: "pool: the last note is written over",
+        covers: &["told::push_last", "told::write"],
+        mutants: &[107],
+        scene: |stage| {
+            let (victim, table) = (stage.victim, lay(stage, 3, 1, 0));
+            let place = table.last_place(victim, 1);
+            place.write("the first of many");
+            place.write("then another");
+            Scene::of(move || place.write("and the last one of all")).payloads().view(hear(
+                stage,
+                table,
+                1,
+                &["1: then another", "1: and the last one of all"],
+            ))
+        },
+    },
+    Row {
+        name: "pool: work on three chunks of two that is written down",
+        covers: &["record::begin", "record::end", "record::close", "claim::commit", "job::settle"],
+        mutants: &[108],
+        scene: |stage| {
+            let table: &Table = Box::leak(Box::new(Table::lay_recorded(stage.last, 6, 2)));
+            table.sit(0, stage.victim.me());
+            table.sit(1, stage.other.me());
+            let (victim, other) = (stage.victim, stage.other);
+            let judged = judge(stage, table, Expected { items: 6, failed: 0, may_fail: 0, may_be_lost: 2 });
+            Scene::of(move || table.work(victim, 0)).payloads().rival(move || table.work(other, 1)).view(move || {
+                let said = judged();
+                assert_eq!(table.without_record(), [0usize; 0], "{:?}", table.ends());
+                said
+            })
         },
     },
 ];

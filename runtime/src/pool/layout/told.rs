@@ -8,9 +8,10 @@ use std::mem::{offset_of, size_of};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::*};
 
 use super::JobView;
-use crate::arena::{Arena, ArenaError, Block};
+use crate::arena::{Arena, ArenaError, Block, mutant};
 use crate::message::{DecodeError, EncodeError, Encoder};
 use crate::object::Spill;
+use crate::pool::protocol::mutants;
 use crate::task::{Emission, LONGEST_NOTE, reader_at};
 
 /// The head of a record.
@@ -57,6 +58,10 @@ fn push(job: &JobView<'_>, block: Block) -> Result<(), ArenaError> {
     let (base, pos) = (block.as_ptr(), block.pos());
     // A large job is freed as soon as it may be.
     job.header.spilled.fetch_add(block.capacity() as u64, Relaxed);
+    if mutant(mutants::TOLD_UNOWNED) {
+        job.header.told.swap(pos, AcqRel);
+        return block.adopt_into(job.id);
+    }
     block.adopt_into(job.id)?;
     let mut next = job.header.told.load(Acquire);
     loop {
@@ -106,6 +111,9 @@ impl LastNote {
     pub(in crate::pool) fn write(&self, text: &str) {
         let before = (self.which.load(Relaxed) >> 32) as usize;
         let place = usize::from(before == 1);
+        if mutant(mutants::NOTE_LATE) {
+            self.which.store((place as u64 + 1) << 32 | text.len() as u64, Release);
+        }
         self.texts[place].iter().zip(text.bytes()).for_each(|(to, from)| to.store(from, Relaxed));
         self.which.store((place as u64 + 1) << 32 | text.len() as u64, Release);
     }

@@ -307,7 +307,8 @@ macro_rules! run_options {
         ///
         /// It runs on a thread of its own, which lives as long as the batch; the batch ends when the last call of it has. One that panics is
         /// reported on standard error as any thread's panic is, and not called again. Being watched costs an item nothing, or some nanoseconds where its
-        /// task returns a `Result`. Of a flow, the items are those that this part of it begins with. Single calls (`submit`, `call`) are not told of.
+        /// task returns a `Result`. Of a flow, the items are those that this part of it begins with. Single calls (`submit`, `call`) are not told of:
+        /// [`TaskHandle::progress`](crate::TaskHandle::progress) has what a call says of itself, and [`as_completed`](crate::as_completed) counts several.
         ///
         /// ```
         /// use std::sync::{Arc, Mutex};

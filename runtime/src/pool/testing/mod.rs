@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::missing_panics_doc)]
 
 pub(crate) mod phases;
+mod told;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ use crate::task::{
     param, plain, registry,
 };
 use crate::{ErrorKind, ExitStatus, Signal};
+
+pub use told::LastPlace;
 
 /// Seeded mistakes of the pool's protocols, for `testing::select_mutant`.
 pub const MUTANTS: &[(u32, &str)] = crate::pool::protocol::mutants::ALL;
@@ -87,7 +90,7 @@ const SEATS: usize = 4;
 impl Table {
     /// Lays the table in the arena of the pool's process: items `0..items`, in chunks of `chunk`.
     pub fn lay(arena: crate::testing::Arena, items: usize, chunk: usize, retries: u32) -> Table {
-        Table::squares(arena.inner(), square, items, chunk, retries)
+        Table::squares(arena.inner(), square, items, chunk, Policy { retries, ..Policy::default() })
     }
 
     fn squares<F: TaskFn<M, Output = u64>, M>(
@@ -95,13 +98,13 @@ impl Table {
         _: F,
         items: usize,
         chunk: usize,
-        retries: u32,
+        policy: Policy,
     ) -> Table
     where
         u64: crate::Accept<M>,
     {
         let task = registry::entry_of::<F>(Role::Task).expect("the task is registered");
-        Table::of::<F, M>(arena, task, (items, chunk), retries)
+        Table::of::<F, M>(arena, task, (items, chunk), policy)
     }
 }
 
@@ -119,7 +122,8 @@ impl FlowTable {
     ) -> FlowTable {
         type Squares<F> = Work<u64, Map<Start, F, Whole>, Collect>;
         let program = lookup_program::<Squares<F>>().expect("it can be found");
-        Table::of::<Fuse<Squares<F>>, Fused<Squares<F>>>(arena, program, shape, retries)
+        let policy = Policy { retries, ..Policy::default() };
+        Table::of::<Fuse<Squares<F>>, Fused<Squares<F>>>(arena, program, shape, policy)
     }
 }
 
@@ -165,14 +169,13 @@ impl<R: Message> Table<R> {
         arena: &'static Arena,
         task: (TaskId, &'static TaskEntry),
         (items, chunk): (usize, usize),
-        retries: u32,
+        policy: Policy,
     ) -> Table<R>
     where
         u64: crate::Accept<M>,
     {
         let control = layout::new_control(arena, SEATS).expect("a control block");
         let bell = Some(Bell::new(arena).expect("a bell"));
-        let policy = Policy { retries, ..Policy::default() };
         let errand = Arc::new(Errand::new(arena, task, policy, false, bell));
         // Known to be fast, so that one window takes all of them.
         let outlook =

@@ -11,6 +11,7 @@ use crate::process::Death;
 use crate::seeing::Report;
 use crate::seeing::ledger::{BatchBook, Books, Event, Measured, Run, RunEnd, What};
 use crate::sys::clock;
+use crate::task::because;
 
 /// A run that ended with its worker.
 #[derive(Debug, Clone)]
@@ -50,6 +51,10 @@ fn enter(job: &Job, books: &mut Books) {
                     match read.began == 0 && (gone || error.is_crash_limit() || error.is_no_worker()) {
                         true => book.not_run += 1,
                         false => book.lost += 1,
+                    }
+                    if read.began != 0 {
+                        let run = (read.worker, read.began);
+                        books.lost(task, job.context(item).item, run, || job.show_input(item));
                     }
                     continue;
                 }
@@ -107,10 +112,8 @@ impl Core {
             return;
         }
         let (at, pid) = (clock::monotonic_nanos(), death.pid);
-        let status = match &death.note {
-            Some(note) => format!("{}: {note}", death.status),
-            None => death.status.to_string(),
-        };
+        let note = death.note.as_ref().map(ToString::to_string);
+        let status = format!("{}{}", death.status, because(death.status, death.oom_killed, note.as_deref()));
         let mut books = self.ledger.books();
         let book = books.workers.entry(pid).or_default();
         book.ended = Some(at);
