@@ -162,7 +162,7 @@ impl fmt::Debug for BlockId {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -22,6 +22,7 @@ mod ledger;
 mod liveness;
 mod local;
 pub(crate) mod mutants;
+mod redo;
 pub(crate) mod refs;
 mod slots;
 mod small;

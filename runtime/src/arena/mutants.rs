@@ -28,8 +28,10 @@ pub(crate) const JOURNAL_CLEARED_EARLY: u32 = 11;
 pub(crate) const GUARD_UNNAMED: u32 = 12;
 /// A thread's record is claimed before the slot says how far to look for it.
 pub(crate) const THREAD_REACH_LATE: u32 = 13;
+/// Memory that was taken may be written again before the words that led to it have changed. For the model: no kill shows it.
+pub(crate) const JOURNAL_UNFENCED: u32 = 14;
 
-/// All of them, with the operation that shows each.
+/// Those that the killer must notice, with the operation that shows each.
 #[cfg(feature = "testing")]
 pub(crate) const ALL: &[(u32, &str)] = &[
     (ALLOC_HEADER_FIRST, "alloc (small): header before hold entry"),

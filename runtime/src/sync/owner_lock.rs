@@ -10,10 +10,10 @@
 //! bounded time, as they must anyway: the thread that sleeps here may be the very one that audits dead processes.
 //! So a wait here has a timer, but only while somebody holds a lock that is meant to be held for a microsecond.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::arena::ThreadId;
+use crate::sync::prim::{AtomicU32, Ordering};
 use crate::sync::wait;
 use crate::sys::futex;
 
@@ -118,7 +118,7 @@ impl OwnerLock {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Two processes, both stepped: killed at every pair of states.
 
 use super::runner::{Pace, Went, go};
-use super::sweep::{Mode, PATIENCE, Play, Role, Sweep, Verdict, collect, first, last};
-use super::trace::Tracee;
+use super::sweep::{A_MOMENT, Mode, PATIENCE, Play, Role, Sweep, Verdict, collect, first, last};
+use super::trace::{Step, Tracee};
 
 /// What happens to the two processes, one standing at state i of its operation and the other at state j.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Duel<'_> {
     /// All states of the other process while the victim stands, or lies dead, where it is.
     fn inner(&mut self, victim: Option<&Tracee>, outer: usize) -> Result<(), String> {
         let mut live = self.other.twin()?;
-        // Where the other one waits for the victim, this one runs to its end.
+        // Where the other one waits for the victim, this one runs to its end, if it can.
         let mut victim = victim.map(Tracee::twin).transpose()?;
         let mut at = 0;
         let mut asleep = false;
@@ -132,9 +132,7 @@ impl Duel<'_> {
             }
             if asleep {
                 let waker = victim.take().ok_or("the other process sleeps, and there is nobody to wake it")?;
-                waker
-                    .finish(self.play.memory, PATIENCE)
-                    .map_err(|why| format!("the victim, for whom the other waits: {why}"))?;
+                victim = self.let_past(waker, &live)?;
             }
             asleep = false;
             match go(&live, Pace::CHANGES, self.play.memory, &state, &mut at)? {
@@ -148,6 +146,34 @@ impl Duel<'_> {
                     self.done.asleep += 1;
                     asleep = true;
                 }
+            }
+        }
+    }
+
+    /// The victim, for whom the other one, `sleeper`, is about to sleep, goes on to its end. Where it needs in turn what the
+    /// sleeper has, as two may who take several locks one after the other, it goes on only as far as to let the sleeper go
+    /// on, and is given back.
+    fn let_past(&self, victim: Tracee, sleeper: &Tracee) -> Result<Option<Tracee>, String> {
+        let memory = self.play.memory;
+        let mut state = memory.save();
+        if victim.twin()?.finish(memory, A_MOMENT).is_ok() {
+            return Ok(None);
+        }
+        memory.restore(&state);
+        let mut at = 0;
+        loop {
+            match go(&victim, Pace::CHANGES, memory, &state, &mut at)? {
+                Went::On => {}
+                Went::End => return Ok(None),
+                Went::Asleep(_) => return Err("the two wait for each other".to_owned()),
+            }
+            state = memory.save();
+            let trial = sleeper.twin()?;
+            let sleeps = trial.step()? == Step::Asleep;
+            trial.kill();
+            memory.restore(&state);
+            if !sleeps {
+                return Ok(Some(victim));
             }
         }
     }

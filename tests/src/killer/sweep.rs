@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long that one may take before it is taken to wait for the victim itself.
-const A_MOMENT: Duration = Duration::from_millis(700);
+pub(super) const A_MOMENT: Duration = Duration::from_millis(700);
 
 /// An operation that waits for another process goes round and round; after so many instructions that one is let go on.
 const LONG_ENOUGH: usize = 2_000;
