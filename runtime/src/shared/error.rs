@@ -25,6 +25,14 @@ pub enum SharedError {
         /// How many items there are.
         len: usize,
     },
+    /// A range ends before it begins.
+    #[error("a range that begins at {start} and ends at {end}")]
+    Range {
+        /// Where it begins.
+        start: usize,
+        /// Where it ends.
+        end: usize,
+    },
     /// Two lengths that must agree do not.
     #[error("{found} items where {expected} are needed")]
     Length {
@@ -70,6 +78,9 @@ pub enum SharedError {
         /// What is.
         what: &'static str,
     },
+    /// The thread that wants the array's lock has it.
+    #[error("this very thread has the array locked")]
+    Mine,
     /// A function that was to change an entry changed the same entry by itself: what it gave would never be taken.
     #[error("the function that changes this entry changes it by itself, too: it would be called again for ever")]
     Nested,
@@ -94,12 +105,13 @@ impl SharedError {
     /// The kind of this failure.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            SharedError::OutOfRange { .. } | SharedError::Length { .. } | SharedError::WrongType { .. } => {
-                ErrorKind::InvalidInput
-            }
+            SharedError::OutOfRange { .. }
+            | SharedError::Range { .. }
+            | SharedError::Length { .. }
+            | SharedError::WrongType { .. } => ErrorKind::InvalidInput,
             SharedError::Memory { kind, .. } | SharedError::NotSendable { kind, .. } => *kind,
             SharedError::NotReadable { .. } | SharedError::Damaged => ErrorKind::InvalidData,
-            SharedError::InUse { .. } => ErrorKind::InUse,
+            SharedError::InUse { .. } | SharedError::Mine => ErrorKind::InUse,
             SharedError::Nested => ErrorKind::Deadlock,
             SharedError::Poisoned => ErrorKind::Poisoned,
             SharedError::Timeout => ErrorKind::Timeout,

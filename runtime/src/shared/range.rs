@@ -16,8 +16,11 @@ pub(super) fn bounds(range: &impl RangeBounds<usize>, len: usize) -> Result<(usi
         Bound::Excluded(to) => *to,
         Bound::Unbounded => len,
     };
-    if to > len || from > to {
+    if from.max(to) > len {
         return Err(SharedError::OutOfRange { index: from.max(to), len });
+    }
+    if from > to {
+        return Err(SharedError::Range { start: from, end: to });
     }
     Ok((from, to))
 }

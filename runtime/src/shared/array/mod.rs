@@ -230,7 +230,7 @@ impl<T: Plain> Array<T> {
                 Ok(Held { root, me })
             }
             Err(NotGot::Timeout) => Err(SharedError::Timeout),
-            Err(NotGot::Mine) => Err(SharedError::InUse { what: "the array, by this very thread," }),
+            Err(NotGot::Mine) => Err(SharedError::Mine),
         }
     }
 

@@ -215,7 +215,8 @@ impl<T: Plain> ArrayPart<T> {
             }
             let start = claim.start.load(Ordering::Relaxed) as usize;
             let end = claim.end.load(Ordering::Relaxed) as usize;
-            if start < self.range.end && self.range.start < end {
+            // One without items is in nobody's way.
+            if start.max(self.range.start) < end.min(self.range.end) {
                 return Err(SharedError::InUse { what: "the part of the array" });
             }
         }

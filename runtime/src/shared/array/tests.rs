@@ -38,6 +38,7 @@ fn a_lock_excludes_locks_and_parts_and_parts_exclude_locks_and_what_overlaps() {
         let mut guard = array.lock().unwrap();
         guard[3] = 3;
         assert_eq!(kind(array.lock().map(drop)), ErrorKind::InUse, "it is this thread's");
+        assert!(matches!(array.try_lock(), Err(super::SharedError::Mine)));
         let other = array.clone();
         let (locked, part) = std::thread::spawn(move || {
             let locked = other.try_lock().map(drop).unwrap_err().kind();
@@ -50,6 +51,8 @@ fn a_lock_excludes_locks_and_parts_and_parts_exclude_locks_and_what_overlaps() {
     let mut first = parts[1].write().unwrap();
     first.fill(7);
     let second = parts[2].write().unwrap();
+    // Nothing of it is in other hands.
+    drop(array.part(15..15).unwrap().write().unwrap());
     assert_eq!(kind(parts[1].write().map(drop)), ErrorKind::InUse);
     assert_eq!(kind(halves[0].write().map(drop)), ErrorKind::InUse);
     assert_eq!(kind(array.lock().map(drop)), ErrorKind::InUse);
