@@ -97,7 +97,7 @@ fn hear(stage: &Stage, table: &'static Table, surely: usize, expected: &[&str]) 
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "pool: work on one item",
-        covers: &["claim::claim", "claim::commit", "job::settle"],
+        covers: &["claim::claim", "claim::commit", "settle::settle"],
         // The other mistakes cannot be seen in item 0 of chunk 0: zeros are right there.
         mutants: &[103],
         scene: |stage| {
@@ -111,7 +111,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "pool: work on three chunks of two",
-        covers: &["claim::claim", "claim::commit", "job::settle"],
+        covers: &["claim::claim", "claim::commit", "settle::settle"],
         mutants: &[101, 102, 103],
         scene: |stage| {
             let (victim, other, table) = (stage.victim, stage.other, lay(stage, 6, 2, 0));
@@ -124,7 +124,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "pool: work on three chunks of two, with a second try",
-        covers: &["claim::claim", "claim::commit", "job::settle"],
+        covers: &["claim::claim", "claim::commit", "settle::settle"],
         mutants: &[101, 102, 103],
         scene: |stage| {
             let (victim, table) = (stage.victim, lay(stage, 6, 2, 1));
@@ -137,7 +137,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "pool: work on three chunks of two of a flow",
-        covers: &["claim::claim", "claim::commit", "job::settle"],
+        covers: &["claim::claim", "claim::commit", "settle::settle"],
         mutants: &[101, 102, 103],
         scene: |stage| {
             let (victim, other, table) = (stage.victim, stage.other, lay_flow(stage, 6, 2, 0));
@@ -150,7 +150,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "pool: work on three chunks of two of a flow, with a second try",
-        covers: &["claim::claim", "claim::commit", "job::settle"],
+        covers: &["claim::claim", "claim::commit", "settle::settle"],
         mutants: &[101, 102, 103],
         scene: |stage| {
             let (victim, table) = (stage.victim, lay_flow(stage, 6, 2, 1));
@@ -163,7 +163,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "pool: a second item fails",
-        covers: &["fault::push_fault", "claim::commit", "job::settle"],
+        covers: &["fault::push_fault", "claim::commit", "settle::settle"],
         mutants: &[104],
         scene: |stage| {
             let (victim, other, table) = (stage.victim, stage.other, lay(stage, 3, 1, 0));
@@ -177,7 +177,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "pool: a second item fails, with a second try",
-        covers: &["fault::push_fault", "claim::commit", "job::settle"],
+        covers: &["fault::push_fault", "claim::commit", "settle::settle"],
         mutants: &[104],
         scene: |stage| {
             let (victim, other, table) = (stage.victim, stage.other, lay(stage, 3, 1, 1));

@@ -116,13 +116,15 @@ fn indices_out_of_range_are_errors_that_say_so() {
         list.swap(0, 1).unwrap_err(),
         list.update(7, |it| it).unwrap_err(),
         list.slice(2..3).unwrap_err(),
-        #[allow(clippy::reversed_empty_ranges)]
-        list.splice(1..0, &[]).unwrap_err(),
+        list.splice(2.., &[]).unwrap_err(),
     ];
     for error in errors {
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
         assert!(error.to_string().contains("the length is 1"), "{error}");
     }
+    #[allow(clippy::reversed_empty_ranges)]
+    let backwards = list.splice(1..0, &[]).unwrap_err();
+    assert_eq!(backwards.to_string(), "a range that begins at 1 and ends at 0");
     assert_eq!(list.to_vec().unwrap(), [1]);
 }
 
