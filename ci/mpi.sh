@@ -10,7 +10,7 @@ if ! { ip netns add offspring-probe && ip netns delete offspring-probe; } 2>/dev
 fi
 cargo clippy -p offspring-mpi --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc -p offspring-mpi --no-deps
-# The jobs run under time limits of their own; the hosts of tests/hosts.sh want root.
-timeout -k 10 1200 cargo test -p offspring-mpi --features journal
+# The jobs run under time limits of their own, two at a time: each has ranks that wait by looking. The hosts of tests/hosts.sh want root.
+timeout -k 10 1200 cargo test -p offspring-mpi --features journal -- --test-threads=2
 cargo clippy -p offspring-examples --features mpi --bins -- -D warnings
 timeout -k 10 600 cargo test -p offspring-examples --features mpi --test mpi
