@@ -237,7 +237,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "pool: work on three chunks of two that is written down",
-        covers: &["record::begin", "record::end", "record::close", "claim::commit", "job::settle"],
+        covers: &["record::begin", "record::end", "record::close", "claim::commit", "settle::settle"],
         mutants: &[108],
         scene: |stage| {
             let table: &Table = Box::leak(Box::new(Table::lay_recorded(stage.last, 6, 2)));
