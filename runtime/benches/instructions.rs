@@ -1,7 +1,8 @@
 //! Instructions of a tiny task, in its worker and in the caller: the same on a busy machine as on an idle one.
 //!
 //! Both processes are taken through a batch step by step, by `ptrace`, and through a larger one: the difference has neither the beginning nor
-//! the end of a batch in it. What is compiled in and not used must cost nothing, so these two print the same figures:
+//! the end of a batch in it. What is compiled in and not used has no work to do on this path; these two show it, but for what
+//! the compiler arranges differently:
 //!
 //! ```text
 //! cargo bench -p offspring --bench instructions
