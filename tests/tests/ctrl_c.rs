@@ -10,6 +10,15 @@ use std::time::{Duration, Instant};
 
 use offspring_tests::{proc, watchdog};
 
+/// Whoever runs the tests in the background may have SIGINT ignored, which a program inherits.
+fn heed_the_key() -> std::io::Result<()> {
+    // SAFETY: no handler is set, the default action is.
+    match unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) } {
+        libc::SIG_ERR => Err(std::io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 struct Root {
     child: Child,
     directory: tempfile::TempDir,
@@ -21,14 +30,11 @@ impl Root {
     /// A program in a process group of its own.
     fn start(what: &str) -> Root {
         let directory = tempfile::tempdir().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_ctrl_c_root"))
-            .arg(what)
-            .arg(directory.path())
-            .process_group(0)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ctrl_c_root"));
+        command.arg(what).arg(directory.path()).process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // SAFETY: one system call, in a child that is about to become another program; it is async-signal-safe.
+        unsafe { command.pre_exec(heed_the_key) };
+        let child = command.spawn().unwrap();
         Root { child, directory, family: Vec::new() }
     }
 
@@ -40,9 +46,10 @@ impl Root {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ctrl_c_root"));
         command.arg(what).arg(directory.path());
         command.stdin(theirs.try_clone().unwrap()).stdout(theirs.try_clone().unwrap()).stderr(theirs);
-        // SAFETY: two system calls, in a child that is about to become another program; both are async-signal-safe.
+        // SAFETY: system calls, in a child that is about to become another program; all are async-signal-safe.
         unsafe {
             command.pre_exec(|| {
+                heed_the_key()?;
                 nix::unistd::setsid()?;
                 // Standard input becomes the terminal that the session is controlled by.
                 match libc::ioctl(0, libc::TIOCSCTTY, 0) {

@@ -251,7 +251,7 @@ impl Worker<'_> {
         self.next_chunk(control, job)
     }
 
-    /// Claims the next chunk, unless this worker is to do something else. Between two chunks: inlined there, it is 40 instructions less.
+    /// Claims the next chunk, unless this worker is to do something else. Inlined between two chunks, where each instruction is one a chunk.
     #[inline(always)]
     fn next_chunk(&mut self, control: &ControlView<'_>, job: &JobView<'_>) -> Option<Claim> {
         if self.seat.orders.load(std::sync::atomic::Ordering::Relaxed) != 0 {
