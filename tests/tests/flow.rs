@@ -539,7 +539,7 @@ fn stops_at_errors(engine: &impl Executor) {
 
 #[task]
 fn no_hundreds(x: u64) -> Result<u64, String> {
-    if x % 100 == 0 { Err(format!("{x} is round")) } else { Ok(x) }
+    if x.is_multiple_of(100) { Err(format!("{x} is round")) } else { Ok(x) }
 }
 
 /// What comes before the failure that is too much is there, and nothing of what comes after it, however large the chunks.
