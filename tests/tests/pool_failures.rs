@@ -266,9 +266,11 @@ fn errors_say_how_the_worker_ended() {
 /// Takes memory without end, if it is the bad one.
 #[task]
 fn swells_if(x: u64, bad: u64) -> u64 {
-    let mut all = Vec::new();
-    while x == bad {
-        all.push(vec![1u8; 1 << 20]);
+    if x == bad {
+        let mut all = Vec::new();
+        loop {
+            all.push(vec![1u8; 1 << 20]);
+        }
     }
     x
 }

@@ -349,6 +349,7 @@ impl Core {
                         return Err(QueueError::Closed);
                     }
                 }
+                AtOnce::Failed(error) => return Err(error.into()),
                 AtOnce::Nothing | AtOnce::Perhaps => {}
             }
         }

@@ -64,7 +64,9 @@ pub(super) enum AtOnce {
     Taken(Item),
     /// There is nothing.
     Nothing,
-    /// Somebody is in the way, or something is wrong.
+    /// It cannot be taken; whether it is gone with that is not known, so nobody may try again in silence.
+    Failed(ArenaError),
+    /// Somebody is in the way.
     Perhaps,
 }
 
@@ -90,7 +92,7 @@ impl Ring<'_> {
             What::Block | What::Link => match side.take_and_unlock(tray) {
                 Ok(Some(item)) => AtOnce::Taken(item),
                 Ok(None) => AtOnce::Nothing,
-                Err(_) => AtOnce::Perhaps,
+                Err(error) => AtOnce::Failed(error),
             },
         }
     }

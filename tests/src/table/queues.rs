@@ -325,7 +325,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "queue: take a block, to be read in place",
         covers: &["get::take", "mod::take"],
-        mutants: &[],
+        mutants: &[404],
         scene: |stage| {
             let [mine, theirs, it] = filled(stage, 0, 1, HUGE);
             scene(move || mine.take().unwrap())
